@@ -1,0 +1,75 @@
+//! The process's log: on standard error, as `--trace` or `RUST_LOG` says.
+
+use std::{env, io};
+
+use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    Layer as _, filter::Targets, fmt, layer::Context, layer::Filter, layer::SubscriberExt as _,
+    registry, util::SubscriberInitExt as _,
+};
+
+use super::{TraceLevel, report};
+use crate::api;
+
+/// Starts it.
+pub(super) fn start(level: TraceLevel, color: bool) {
+    let level = match level {
+        TraceLevel::Off => LevelFilter::OFF,
+        TraceLevel::Error => LevelFilter::ERROR,
+        TraceLevel::Warn => LevelFilter::WARN,
+        TraceLevel::Info => LevelFilter::INFO,
+        TraceLevel::Debug => LevelFilter::DEBUG,
+        TraceLevel::Trace => LevelFilter::TRACE,
+    };
+    let targets = match env::var("RUST_LOG") {
+        Ok(text) if !text.trim().is_empty() => parse(&text).unwrap_or_else(|error| {
+            report(&format!("RUST_LOG is ignored: {error}"), color);
+            Targets::new().with_default(level)
+        }),
+        _ => Targets::new().with_default(level),
+    };
+    let log = fmt::layer().with_writer(io::stderr).with_ansi(color);
+    registry().with(log.with_filter(Wanted { targets })).init();
+}
+
+/// Reads `RUST_LOG`; `llmspell_ROOM` is another way to write `llmspell::ROOM`.
+fn parse(text: &str) -> Result<Targets, tracing_subscriber::filter::ParseError> {
+    text.replace("llmspell_", "llmspell::").parse()
+}
+
+/// The configured targets, and whatever a script has asked to see of its own
+/// messages.
+struct Wanted {
+    targets: Targets,
+}
+
+impl Wanted {
+    fn passes(&self, metadata: &Metadata<'_>) -> bool {
+        let by_script = || api::level_set_by_script().is_some_and(|most| *metadata.level() <= most);
+        self.targets.would_enable(metadata.target(), metadata.level())
+            || (metadata.name() == api::SCRIPT_EVENT && by_script())
+    }
+}
+
+impl<S: Subscriber> Filter<S> for Wanted {
+    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        self.passes(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        // Scripts may ask for more at any time.
+        Some(LevelFilter::from_level(Level::TRACE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_may_be_written_with_an_underscore() {
+        let targets = parse("llmspell_debug=trace,warn").unwrap();
+        assert!(targets.would_enable("llmspell::debug::hook", &Level::TRACE));
+        assert!(!targets.would_enable("llmspell::session", &Level::INFO));
+    }
+}

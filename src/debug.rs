@@ -1,0 +1,40 @@
+//! The debug core: hook, breakpoints, stepping, stack, variables, evaluation
+//! and errors of one Lua VM. Knows no protocol and no front end.
+//!
+//! Two sides meet here. The Lua thread owns the VM and a [`core::Core`]; any
+//! other thread holds a [`Control`]. Between them stands [`shared::Shared`]: the
+//! breakpoint tables (locked briefly, never while user code runs), a mailbox,
+//! and a few atomic flags. Nothing but the Lua thread ever touches the VM.
+
+mod breakpoints;
+mod calls;
+mod capture;
+mod completion;
+mod condition;
+mod control;
+mod core;
+mod errors;
+mod evaluate;
+mod functions;
+mod hook;
+mod inspector;
+mod loading;
+mod model;
+mod output;
+mod render;
+mod scratch;
+mod shared;
+mod sources;
+mod stack;
+mod step;
+mod stop;
+mod variables;
+
+pub use control::{Attachment, Control, SourceRequest};
+pub use core::{Vm, VmOptions};
+pub use errors::Failure;
+pub use inspector::Inspector;
+pub use loading::{Code, Program};
+pub use model::*;
+pub(crate) use render::{is_identifier, quoted};
+pub use shared::{After, RunState, StopRequest, Waited, Work};

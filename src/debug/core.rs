@@ -1,0 +1,660 @@
+//! The Lua thread's side of the debugger, and the VM it watches.
+//!
+//! A [`Core`] is reached from hooks and native functions through a thread-local
+//! pointer. It is entered again while it waits (a front end evaluates, that code
+//! calls natives), so all its state is in cells and no borrow is held while Lua
+//! runs.
+
+#![allow(unsafe_code)]
+
+use std::{
+    cell::{Cell, RefCell, UnsafeCell},
+    ffi::{c_int, c_void},
+    ptr,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use mlua::{
+    Lua, LuaOptions, StdLib,
+    ffi::{self, lua_State},
+};
+
+use crate::{
+    debug::{
+        breakpoints::{Active, Live, SourceBreaks},
+        calls, capture,
+        control::Control,
+        errors::{self, Failure, Filters},
+        hook, loading,
+        model::{Event, Progress, ProgressPhase, Resume, StopReason},
+        shared::{
+            EVALUATING, Mail, PENDING, RunState, STEPPING, STOPPING, Shared, StopRequest, Waited,
+            Work,
+        },
+        stack,
+        step::Step,
+        stop::Stop,
+    },
+    lua::{
+        layout::{self, CallInfo, Proto, TString},
+        raw,
+    },
+};
+
+/// How a VM is made.
+#[derive(Clone, Debug, Default)]
+pub struct VmOptions {
+    /// Most memory that Lua may use, in bytes; 0 for no limit.
+    pub memory_limit: usize,
+    /// Values of `arg`: the script at index 0, its arguments from 1.
+    pub args: Vec<String>,
+}
+
+/// A Lua VM under the debug core. Stays on the thread that made it.
+pub struct Vm {
+    core: Box<Core>,
+    /// Dropped by hand, before `core`: closing Lua still runs finalizers.
+    lua: Option<Lua>,
+    base: Box<Link>,
+}
+
+/// See the module.
+pub(super) struct Core {
+    pub(super) shared: Arc<Shared>,
+    pub(super) main: *mut lua_State,
+    /// A thread on whose stack values are held and looked at.
+    pub(super) aux: *mut lua_State,
+    /// The epoch of the tables that `active` was made from.
+    pub(super) epoch: Cell<i32>,
+    /// Whether hooks are wanted at all.
+    pub(super) armed: Cell<bool>,
+    cache: UnsafeCell<Box<[Entry; CACHE_SIZE]>>,
+    active: RefCell<Arc<Active>>,
+    pub(super) step: Cell<Step>,
+    /// Instruction whose second event is to be passed over (see `step`).
+    pub(super) seen: Cell<Option<(*mut CallInfo, c_int)>>,
+    pub(super) stop: RefCell<Option<Stop>>,
+    /// When the running evaluation has to end.
+    pub(super) deadline: Cell<Option<Instant>>,
+    /// The running evaluation has been told to end.
+    pub(super) evaluation_over: Cell<bool>,
+    /// The frame in which names are looked up by an evaluation.
+    pub(super) frame: Cell<(*mut lua_State, *mut CallInfo)>,
+    /// An error crosses from a coroutine to its resumer and was seen already.
+    pub(super) propagating: Cell<bool>,
+    /// Tracebacks of the coroutines that the present error has crossed.
+    pub(super) dead_traces: RefCell<Vec<String>>,
+    pub(super) filters: RefCell<Filters>,
+    pub(super) attached: Cell<bool>,
+    /// Conditions compiled into the registry.
+    pub(super) compiled: RefCell<Vec<Weak<Live>>>,
+    /// Registry slot of the message for exhausted memory; 0 without a limit.
+    memory_message: Cell<c_int>,
+    next_progress: Cell<u32>,
+    /// Lua's own `error` and `assert`.
+    pub(super) thrower: Cell<(*mut c_void, *mut c_void)>,
+}
+
+/// One `lua_resume` in progress (or the main thread at the bottom). Lives on the
+/// C stack of the resumer.
+#[repr(C)]
+pub(super) struct Link {
+    pub(super) running: *mut lua_State,
+    pub(super) previous: *const Link,
+    /// Errors in it are the resumer's errors (`coroutine.wrap`).
+    pub(super) wraps: bool,
+}
+
+thread_local! {
+    static CORE: Cell<*const Core> = const { Cell::new(ptr::null()) };
+    static HEAD: Cell<*const Link> = const { Cell::new(ptr::null()) };
+}
+
+/// The core of this thread's VM.
+#[inline]
+pub(super) fn current<'a>() -> Option<&'a Core> {
+    // SAFETY: set while the Vm lives, and used only by code that its Lua calls.
+    unsafe { CORE.get().as_ref() }
+}
+
+/// The innermost running coroutine.
+#[inline]
+pub(super) fn head() -> *const Link {
+    HEAD.get()
+}
+
+/// Makes `link` the innermost running coroutine.
+#[inline]
+pub(super) fn set_head(link: *const Link) {
+    HEAD.set(link);
+}
+
+/// The state that runs; null where no VM lives on this thread.
+pub(super) fn running() -> *mut lua_State {
+    // SAFETY: a link lives as long as it is the head.
+    unsafe { HEAD.get().as_ref().map_or(ptr::null_mut(), |link| link.running) }
+}
+
+const CACHE_SIZE: usize = 2048;
+/// The function has lines with breakpoints.
+pub(super) const LINES: u8 = 1;
+/// The function has a breakpoint on its entry.
+pub(super) const ENTRY: u8 = 2;
+/// The function is not the user's code.
+pub(super) const FOREIGN: u8 = 4;
+
+/// What is known of a function prototype.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    proto: *const Proto,
+    /// With the two below: tells a prototype from another one that was later
+    /// put at its address.
+    source: *const TString,
+    code: *const u32,
+    linedefined: c_int,
+    /// [`LINES`] and its siblings.
+    pub(super) flags: u8,
+    /// Bit `line % 64` is set for lines with breakpoints.
+    pub(super) bits: u64,
+}
+
+impl Entry {
+    const NONE: Self = Self {
+        proto: ptr::null(),
+        source: ptr::null(),
+        code: ptr::null(),
+        linedefined: 0,
+        flags: 0,
+        bits: 0,
+    };
+}
+
+/// Whether the program may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Verdict {
+    Go,
+    /// An error must be raised that nothing catches.
+    Unwind,
+}
+
+impl Core {
+    /// What is known of a prototype.
+    #[inline]
+    pub(super) fn entry(&self, proto: &Proto) -> &Entry {
+        let address = ptr::from_ref(proto) as usize;
+        let slot = (address >> 5 ^ address >> 16) % CACHE_SIZE;
+        // SAFETY: only this thread touches the cache, and no reference into it
+        // outlives the next call.
+        let entry = unsafe { &mut (&mut *self.cache.get())[slot] };
+        if !ptr::eq(entry.proto, proto)
+            || entry.source != proto.source
+            || entry.code != proto.code
+            || entry.linedefined != proto.linedefined
+        {
+            *entry = self.study(proto);
+        }
+        entry
+    }
+
+    #[cold]
+    fn study(&self, proto: &Proto) -> Entry {
+        let active = self.active.borrow();
+        let name = proto.source_name();
+        let mut entry = Entry {
+            proto,
+            source: proto.source,
+            code: proto.code,
+            linedefined: proto.linedefined,
+            flags: 0,
+            bits: 0,
+        };
+        if let Some(breaks) = active.sources.get(name) {
+            if !breaks.lines.is_empty() {
+                proto.for_each_line(|line| {
+                    if breaks.lines.contains_key(&line) {
+                        entry.bits |= 1 << (line % 64);
+                        entry.flags |= LINES;
+                    }
+                });
+            }
+            let start = u32::try_from(proto.linedefined).unwrap_or(0);
+            if start > 0 && breaks.entries.contains_key(&start) {
+                entry.flags |= ENTRY;
+            }
+        }
+        if self.is_foreign(name) {
+            entry.flags |= FOREIGN;
+        }
+        entry
+    }
+
+    /// The breakpoints of the chunk that `proto` belongs to.
+    pub(super) fn with_breaks<R>(
+        &self,
+        proto: &Proto,
+        read: impl FnOnce(&SourceBreaks) -> R,
+    ) -> Option<R> {
+        let active = Arc::clone(&self.active.borrow());
+        active.sources.get(proto.source_name()).map(read)
+    }
+
+    /// Takes over the shared tables if they have changed.
+    pub(super) fn refresh(&self) {
+        let epoch = self.shared.epoch.load(Ordering::SeqCst);
+        if epoch == self.epoch.get() {
+            return;
+        }
+        let attached = self.shared.attached();
+        let (active, filters) = {
+            let tables = self.shared.tables();
+            let active = if attached { tables.activate() } else { Active::default() };
+            (active, Filters::new(&tables, attached))
+        };
+        self.epoch.set(epoch);
+        self.attached.set(attached);
+        *self.active.borrow_mut() = Arc::new(active);
+        *self.filters.borrow_mut() = filters;
+        // SAFETY: as in `entry`.
+        unsafe { (*self.cache.get()).fill(Entry::NONE) };
+        self.forget_compiled();
+        if !attached {
+            self.set_step(Step::None);
+        }
+        self.update_armed();
+    }
+
+    fn forget_compiled(&self) {
+        for live in self.compiled.take() {
+            if let Some(live) = live.upgrade() {
+                let slot = live.compiled.swap(0, Ordering::Relaxed);
+                // SAFETY: the slot was taken by `luaL_ref`.
+                unsafe { ffi::luaL_unref(self.aux, ffi::LUA_REGISTRYINDEX, slot) };
+            }
+        }
+    }
+
+    /// Sets what a step waits for.
+    pub(super) fn set_step(&self, step: Step) {
+        self.step.set(step);
+        if step == Step::None {
+            self.shared.attention.fetch_and(!STEPPING, Ordering::SeqCst);
+        } else {
+            self.shared.attention.fetch_or(STEPPING, Ordering::SeqCst);
+        }
+        self.update_armed();
+    }
+
+    fn update_armed(&self) {
+        let armed = self.step.get() != Step::None || !self.active.borrow().sources.is_empty();
+        self.armed.set(armed);
+    }
+
+    pub(super) fn attention(&self) -> u32 {
+        self.shared.attention.load(Ordering::Relaxed)
+    }
+
+    /// Whether an error under way must pass every `pcall`.
+    pub(super) fn must_unwind(&self) -> bool {
+        self.evaluation_over.get() || self.attention() & STOPPING != 0
+    }
+
+    /// Looks at flags and mail. To be called on the Lua thread, in `l`, where
+    /// the program may stand still.
+    pub(super) fn attend(&self, l: *mut lua_State) -> Verdict {
+        loop {
+            self.shared.attention.fetch_and(!PENDING, Ordering::SeqCst);
+            if self.shared.stop_request().is_some() {
+                self.shared.attention.fetch_or(STOPPING, Ordering::SeqCst);
+                return Verdict::Unwind;
+            }
+            self.refresh();
+            if self.shared.pause.swap(false, Ordering::SeqCst)
+                && self.attached.get()
+                && self.stop(l, StopReason::Pause) == Verdict::Unwind
+            {
+                return Verdict::Unwind;
+            }
+            match self.shared.next_letter() {
+                Some(Mail::Visit(visit)) => self.visit(l, visit),
+                Some(Mail::Resume(_) | Mail::Work(_)) => {}
+                None => return Verdict::Go,
+            }
+        }
+    }
+
+    /// Waits in a native function until `ready`, serving the debugger meanwhile.
+    /// Whoever sets `ready` kicks.
+    pub(super) fn wait(&self, title: &str, ready: &AtomicBool) -> Waited {
+        let l = running();
+        self.shared.output.flush();
+        let announce = Instant::now() + Duration::from_secs(1);
+        let mut progress = None;
+        let waited = loop {
+            if ready.load(Ordering::SeqCst) {
+                break Waited::Done;
+            }
+            let evaluating = self.attention() & EVALUATING != 0;
+            if evaluating && self.evaluation_ended().is_some() {
+                break Waited::Stopped;
+            }
+            // What a front end evaluates cannot be stopped in turn.
+            if !evaluating && self.attend(l) == Verdict::Unwind {
+                break Waited::Stopped;
+            }
+            if ready.load(Ordering::SeqCst) {
+                break Waited::Done;
+            }
+            let cancelled = self.shared.cancel_progress.load(Ordering::SeqCst);
+            if progress.is_some_and(|id| id == cancelled) {
+                break Waited::Cancelled;
+            }
+            let deadline = if evaluating {
+                self.deadline.get()
+            } else {
+                progress.is_none().then_some(announce)
+            };
+            self.shared.wait(deadline);
+            if progress.is_none() && Instant::now() >= announce && !evaluating {
+                self.next_progress.set(self.next_progress.get() + 1);
+                progress = Some(self.next_progress.get());
+                self.report_progress(progress, title, ProgressPhase::Start);
+            }
+        };
+        self.report_progress(progress, title, ProgressPhase::End);
+        waited
+    }
+
+    fn report_progress(&self, id: Option<u32>, title: &str, phase: ProgressPhase) {
+        if let Some(id) = id {
+            let progress = Progress { id: id.into(), title: title.to_owned(), phase };
+            self.shared.send(Event::Progress(progress));
+        }
+    }
+
+    /// The text that replaces Lua's own words for exhausted memory.
+    ///
+    /// # Safety
+    /// An error of status `LUA_ERRMEM` must be on top of the stack of `l`.
+    pub(super) unsafe fn name_memory_error(&self, l: *mut lua_State) {
+        if self.memory_message.get() != 0 {
+            // SAFETY: replaces the top with a string that exists already.
+            unsafe {
+                ffi::lua_pop(l, 1);
+                let slot = self.memory_message.get();
+                ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, slot.into());
+            }
+        }
+    }
+}
+
+impl Vm {
+    /// Makes a VM on this thread, with the whole standard library.
+    ///
+    /// # Errors
+    /// If the linked Lua is not the one this was built for, or memory is out.
+    pub fn new(control: &Control, options: &VmOptions) -> Result<Self, String> {
+        // SAFETY: scripts get the full library, `debug` and C modules included:
+        // they are the user's own programs.
+        let lua = unsafe {
+            Lua::unsafe_new_with(StdLib::ALL, LuaOptions::new().catch_rust_panics(false))
+        };
+        let shared = Arc::clone(control.shared());
+        shared.tables().start_over();
+        let mut verified = Ok(());
+        let (mut main, mut aux) = (ptr::null_mut(), ptr::null_mut());
+        // SAFETY: runs protected, with twenty free stack slots.
+        let prepared = unsafe {
+            lua.exec_raw::<()>((), |l| {
+                ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_MAINTHREAD);
+                main = ffi::lua_tothread(l, -1);
+                aux = ffi::lua_newthread(l);
+                ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
+                verified = layout::verify(l);
+                ffi::lua_settop(l, 0);
+            })
+        };
+        prepared.map_err(|error| error.to_string())?;
+        verified?;
+        let core = Box::new(Core::new(shared, main, aux));
+        let base = Box::new(Link { running: main, previous: ptr::null(), wraps: false });
+        CORE.set(&raw const *core);
+        set_head(&raw const *base);
+        let vm = Self { core, lua: Some(lua), base };
+        vm.install(options).map_err(|error| error.to_string())?;
+        vm.core.shared.enter_thread();
+        hook::handle_kicks();
+        Ok(vm)
+    }
+
+    fn install(&self, options: &VmOptions) -> mlua::Result<()> {
+        let lua = self.lua();
+        let core = &self.core;
+        // SAFETY: runs protected.
+        unsafe {
+            lua.exec_raw::<()>((), |l| {
+                errors::remember_throwers(core, l);
+                calls::install(l);
+                loading::install(l);
+                capture::install(l);
+                if options.memory_limit > 0 {
+                    raw::push_bytes(l, errors::MEMORY_LIMIT_EXCEEDED.as_bytes());
+                    core.memory_message.set(ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX));
+                }
+            })?;
+        }
+        let arg = lua.create_table()?;
+        for (index, value) in options.args.iter().enumerate() {
+            arg.raw_set(index, value.as_str())?;
+        }
+        lua.globals().raw_set("arg", arg)?;
+        if options.memory_limit > 0 {
+            lua.set_memory_limit(options.memory_limit)?;
+        }
+        Ok(())
+    }
+
+    /// The VM, to give it more to call.
+    pub fn lua(&self) -> &Lua {
+        // Only `drop` takes it out.
+        self.lua.as_ref().expect("the VM is open")
+    }
+
+    /// Waits, in a native function that Lua has called, until `ready` is set and
+    /// [`Control::wake`] called; serves the debugger meanwhile. `title` is what
+    /// the user sees if it takes long.
+    ///
+    /// Returns [`Waited::Stopped`] at once on a thread without a VM.
+    pub fn wait(title: &str, ready: &AtomicBool) -> Waited {
+        current().map_or(Waited::Stopped, |core| core.wait(title, ready))
+    }
+
+    /// Waits for work (and serves visits) until there is some.
+    pub fn next_work(&self) -> Work {
+        loop {
+            let _ = self.core.attend(self.core.main);
+            match self.core.shared.next_work() {
+                Some(Mail::Work(work)) => return work,
+                Some(Mail::Visit(visit)) => self.core.visit(self.core.main, visit),
+                Some(Mail::Resume(_)) => {}
+                None => self.core.shared.wait(None),
+            }
+        }
+    }
+
+    /// Compiles and runs a chunk, and returns its results as text.
+    ///
+    /// # Errors
+    /// The error nothing caught, or why it was ended from outside.
+    pub fn run(&self, program: &loading::Program) -> Result<Vec<String>, Failure> {
+        let core = &self.core;
+        core.shared.clear_stop_request();
+        core.refresh();
+        let waits = program.wait_for_debugger;
+        let outcome = loading::compile(core, program).and_then(|()| {
+            if waits {
+                core.wait_for_debugger(core.main)?;
+            }
+            core.shared.set_state(RunState::Running);
+            core.arm_entry();
+            let _watchdog = program.time_limit.map(|limit| Watchdog::start(&core.shared, limit));
+            // SAFETY: the compiled chunk is on top of the main stack.
+            unsafe { errors::call(core, program) }
+        });
+        core.set_step(Step::None);
+        core.shared.set_state(RunState::Idle);
+        core.shared.output.flush();
+        // SAFETY: nothing runs on the main state.
+        unsafe {
+            ffi::lua_settop(core.main, 0);
+            ffi::lua_sethook(core.main, None, 0, 0);
+        }
+        outcome
+    }
+
+    /// Waits, in a native function, until a debugger is attached and configured.
+    ///
+    /// # Errors
+    /// If the program is being ended.
+    pub fn wait_for_debugger() -> Result<(), Waited> {
+        let Some(core) = current() else { return Ok(()) };
+        let l = running();
+        let waited = core.wait_for_debugger(l).map_err(|_| Waited::Stopped);
+        core.shared.set_state(RunState::Running);
+        waited
+    }
+
+    /// Stops the program where the native function that calls this was called;
+    /// `false` if no debugger is attached.
+    ///
+    /// # Errors
+    /// If the program is being ended: the native function returns at once.
+    pub fn break_here() -> Result<bool, Waited> {
+        let Some(core) = current() else { return Ok(false) };
+        core.refresh();
+        if !core.attached.get() || core.attention() & EVALUATING != 0 {
+            return Ok(false);
+        }
+        match core.stop(running(), StopReason::Breakpoint(Vec::new())) {
+            Verdict::Go => Ok(true),
+            Verdict::Unwind => Err(Waited::Stopped),
+        }
+    }
+
+    /// Begins a step at the Lua function that called this native one; `false` if
+    /// no debugger is attached.
+    pub fn step_here(how: Resume) -> bool {
+        let Some(core) = current() else { return false };
+        core.refresh();
+        if !core.attached.get() || core.attention() & EVALUATING != 0 {
+            return false;
+        }
+        let l = running();
+        // SAFETY: `l` stands in a native function.
+        let caller = unsafe { layout::frames(l) }.find(|&frame| unsafe { (*frame).is_lua() });
+        core.begin_step(l, how, caller.unwrap_or(ptr::null_mut()));
+        core.arm(l);
+        true
+    }
+
+    /// The call stack as text, from the Lua function that called this native one.
+    pub fn traceback() -> String {
+        current().map_or_else(String::new, |core| stack::full_traceback(core, running()))
+    }
+}
+
+/// Ends the program when its time is up; dropped when it is over.
+struct Watchdog {
+    _over: mpsc::Sender<()>,
+}
+
+impl Watchdog {
+    fn start(shared: &Arc<Shared>, limit: Duration) -> Self {
+        let (over, is_over) = mpsc::channel::<()>();
+        let shared = Arc::downgrade(shared);
+        let watch = move || {
+            if is_over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout)
+                && let Some(shared) = shared.upgrade()
+            {
+                shared.request_stop(StopRequest::Timeout);
+            }
+        };
+        let name = "llmspell-watchdog".to_owned();
+        if let Err(error) = std::thread::Builder::new().name(name).spawn(watch) {
+            tracing::warn!("the time limit is not watched: {error}");
+        }
+        Self { _over: over }
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        self.core.forget_compiled();
+        // Finalizers may write.
+        drop(self.lua.take());
+        self.core.shared.output.flush();
+        CORE.set(ptr::null());
+        set_head(ptr::null());
+        let _ = &self.base;
+    }
+}
+
+impl Core {
+    fn new(shared: Arc<Shared>, main: *mut lua_State, aux: *mut lua_State) -> Self {
+        Self {
+            shared,
+            main,
+            aux,
+            epoch: Cell::new(0),
+            armed: Cell::new(false),
+            cache: UnsafeCell::new(Box::new([Entry::NONE; CACHE_SIZE])),
+            active: RefCell::default(),
+            step: Cell::new(Step::None),
+            seen: Cell::new(None),
+            stop: RefCell::new(None),
+            deadline: Cell::new(None),
+            evaluation_over: Cell::new(false),
+            frame: Cell::new((ptr::null_mut(), ptr::null_mut())),
+            propagating: Cell::new(false),
+            dead_traces: RefCell::default(),
+            filters: RefCell::default(),
+            attached: Cell::new(false),
+            compiled: RefCell::default(),
+            memory_message: Cell::new(0),
+            next_progress: Cell::new(0),
+            thrower: Cell::new((ptr::null_mut(), ptr::null_mut())),
+        }
+    }
+
+    /// Blocks until a debugger has said that it is configured.
+    fn wait_for_debugger(&self, l: *mut lua_State) -> Result<(), Failure> {
+        self.shared.output.flush();
+        self.shared.set_state(RunState::Waiting);
+        loop {
+            if self.shared.configured.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+            if self.attend(l) == Verdict::Unwind {
+                let request = self.shared.stop_request().unwrap_or(StopRequest::Terminate);
+                return Err(Failure::Stopped(request));
+            }
+            if !self.shared.configured.load(Ordering::SeqCst) {
+                self.shared.wait(None);
+            }
+        }
+    }
+
+    /// Prepares the first line: the hook, if one is wanted, and a stop on entry.
+    fn arm_entry(&self) {
+        self.refresh();
+        if self.shared.entry.load(Ordering::SeqCst) {
+            self.set_step(Step::Entry);
+        }
+        self.arm(self.main);
+    }
+}

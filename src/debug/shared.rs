@@ -1,0 +1,363 @@
+//! What the Lua thread and everybody else share: flags, tables, the mailbox.
+//!
+//! The hard thing is reaching a VM that runs without a hook. [`Shared::kick`]
+//! signals its thread (SIGURG, as Go's preemption does); the handler does what
+//! lua.c does on Ctrl-C, `lua_sethook` on the running state, and the hook then
+//! finds [`PENDING`] set. A Lua thread that waits in the mailbox is woken by its
+//! condition variable instead.
+
+#![allow(unsafe_code)]
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::debug::{
+    breakpoints::Tables,
+    core::Vm,
+    inspector::Inspector,
+    model::{Event, Resume},
+    output::Output,
+};
+
+/// Something for the Lua thread to look at: mail, a pause, changed tables.
+pub(super) const PENDING: u32 = 1;
+/// A step is under way.
+pub(super) const STEPPING: u32 = 2;
+/// The Lua thread evaluates for a front end; the program stands still.
+pub(super) const EVALUATING: u32 = 4;
+/// The program is being ended; no hook may let it go on.
+pub(super) const STOPPING: u32 = 8;
+
+/// A letter to the Lua thread.
+pub(super) enum Mail {
+    /// Look into the VM.
+    Visit(Visit),
+    /// Go on after a stop.
+    Resume(Resume),
+    /// Do some work between two executions (execute a file, shut down).
+    Work(Work),
+}
+
+/// See [`Mail::Work`].
+pub type Work = Box<dyn FnOnce(&Vm) -> After + Send>;
+
+/// What the Lua thread does after a piece of work.
+pub enum After {
+    /// The next one.
+    Next,
+    /// This one, on a new VM.
+    Again(Work),
+    /// Nothing: it ends.
+    Leave,
+}
+
+/// See [`Mail::Visit`].
+pub(super) type Visit = Box<dyn FnOnce(&Inspector<'_>) + Send>;
+
+/// Receives events; must not block.
+pub(super) type Sink = Box<dyn Fn(Event) + Send + Sync>;
+
+/// What the program is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RunState {
+    /// Nothing runs (before the first execution, between two of them).
+    Idle,
+    /// A script is loaded and waits for a debugger's word (`--wait`).
+    Waiting,
+    /// Lua runs, or a native function called from Lua.
+    Running,
+    /// The debugger has stopped it.
+    Stopped,
+    /// The session has ended.
+    Finished,
+}
+
+/// Why a program is being ended from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum StopRequest {
+    /// Ctrl-C.
+    Interrupt = 1,
+    /// Its time limit.
+    Timeout,
+    /// A debugger's `terminate`.
+    Terminate,
+    /// A debugger's `restart`: end, then run again.
+    Restart,
+}
+
+/// How a wait on the Lua thread ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// What was waited for has come.
+    Done,
+    /// The program is being ended.
+    Stopped,
+    /// Somebody cancelled this wait.
+    Cancelled,
+}
+
+/// See the module.
+pub(super) struct Shared {
+    /// [`PENDING`] and its siblings.
+    pub(super) attention: AtomicU32,
+    /// Changes whenever the tables do; positive.
+    pub(super) epoch: AtomicI32,
+    /// A pause is wanted.
+    pub(super) pause: AtomicBool,
+    /// The running evaluation is to end.
+    pub(super) cancel_evaluation: AtomicBool,
+    /// Progress id whose wait is to end; 0 for none.
+    pub(super) cancel_progress: AtomicU32,
+    /// The debugger has said `configurationDone`.
+    pub(super) configured: AtomicBool,
+    /// A debugger left and asked for the program to stay stopped.
+    pub(super) held: AtomicBool,
+    /// A new debugger is to be told that the program is stopped.
+    pub(super) announce: AtomicBool,
+    /// Stop at the first line executed.
+    pub(super) entry: AtomicBool,
+    /// Output of the program.
+    pub(super) output: Output,
+    stop: AtomicU8,
+    state: AtomicU8,
+    tables: Mutex<Tables>,
+    mailbox: Mutex<Mailbox>,
+    arrived: Condvar,
+    thread: Mutex<Option<libc::pthread_t>>,
+    listener: Mutex<Option<Listener>>,
+    watch: Mutex<Option<StopWatch>>,
+}
+
+type StopWatch = Box<dyn Fn(StopRequest) + Send>;
+
+#[derive(Default)]
+struct Mailbox {
+    letters: VecDeque<Mail>,
+    waiting: bool,
+    closed: bool,
+}
+
+struct Listener {
+    who: String,
+    number: u64,
+    sink: Sink,
+}
+
+impl Shared {
+    pub(super) fn new(output: Output) -> Self {
+        Self {
+            attention: AtomicU32::new(0),
+            epoch: AtomicI32::new(1),
+            pause: AtomicBool::new(false),
+            cancel_evaluation: AtomicBool::new(false),
+            cancel_progress: AtomicU32::new(0),
+            configured: AtomicBool::new(false),
+            held: AtomicBool::new(false),
+            announce: AtomicBool::new(false),
+            entry: AtomicBool::new(false),
+            output,
+            stop: AtomicU8::new(0),
+            state: AtomicU8::new(RunState::Idle as u8),
+            tables: Mutex::default(),
+            mailbox: Mutex::default(),
+            arrived: Condvar::new(),
+            thread: Mutex::new(None),
+            listener: Mutex::new(None),
+            watch: Mutex::new(None),
+        }
+    }
+
+    /// The breakpoint tables. Never held while user code runs.
+    pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {
+        lock(&self.tables)
+    }
+
+    /// Tells the Lua thread that the tables have changed.
+    pub(super) fn tables_changed(&self) {
+        // Wraps within the positive numbers: 0 and below never are an epoch.
+        let next = |epoch: i32| Some(if epoch == i32::MAX { 1 } else { epoch + 1 });
+        let _ = self.epoch.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        self.kick();
+    }
+
+    pub(super) fn state(&self) -> RunState {
+        match self.state.load(Ordering::SeqCst) {
+            0 => RunState::Idle,
+            1 => RunState::Waiting,
+            2 => RunState::Running,
+            3 => RunState::Stopped,
+            _ => RunState::Finished,
+        }
+    }
+
+    pub(super) fn set_state(&self, state: RunState) {
+        self.state.store(state as u8, Ordering::SeqCst);
+    }
+
+    /// Changes one state into another; `false` if it is a third.
+    pub(super) fn change_state(&self, from: RunState, to: RunState) -> bool {
+        self.state
+            .compare_exchange(from as u8, to as u8, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    }
+
+    /// The reason why the program is to end, if it is.
+    pub(super) fn stop_request(&self) -> Option<StopRequest> {
+        match self.stop.load(Ordering::SeqCst) {
+            1 => Some(StopRequest::Interrupt),
+            2 => Some(StopRequest::Timeout),
+            3 => Some(StopRequest::Terminate),
+            4 => Some(StopRequest::Restart),
+            _ => None,
+        }
+    }
+
+    /// See [`crate::debug::Control::on_stop_request`].
+    pub(super) fn on_stop_request(&self, watch: Box<dyn Fn(StopRequest) + Send>) {
+        *lock(&self.watch) = Some(watch);
+    }
+
+    /// Ends the program; the first request stands.
+    pub(super) fn request_stop(&self, request: StopRequest) {
+        let first =
+            self.stop.compare_exchange(0, request as u8, Ordering::SeqCst, Ordering::SeqCst);
+        if first.is_ok()
+            && let Some(watch) = &*lock(&self.watch)
+        {
+            watch(request);
+        }
+        self.cancel_evaluation.store(true, Ordering::SeqCst);
+        self.kick();
+    }
+
+    pub(super) fn clear_stop_request(&self) {
+        self.stop.store(0, Ordering::SeqCst);
+        self.attention.fetch_and(!STOPPING, Ordering::SeqCst);
+        self.cancel_evaluation.store(false, Ordering::SeqCst);
+    }
+
+    /// Puts a letter into the mailbox; `false` if nobody will read it.
+    pub(super) fn post(&self, mail: Mail) -> bool {
+        let mut mailbox = lock(&self.mailbox);
+        if mailbox.closed {
+            return false;
+        }
+        mailbox.letters.push_back(mail);
+        drop(mailbox);
+        self.kick();
+        true
+    }
+
+    /// Makes the Lua thread look at its flags and its mail, wherever it is.
+    pub(super) fn kick(&self) {
+        self.attention.fetch_or(PENDING, Ordering::SeqCst);
+        let waiting = lock(&self.mailbox).waiting;
+        self.arrived.notify_all();
+        if waiting {
+            return;
+        }
+        if let Some(thread) = *lock(&self.thread) {
+            // SAFETY: the thread is alive: it takes itself out, under this lock,
+            // before it ends.
+            unsafe { libc::pthread_kill(thread, libc::SIGURG) };
+        }
+    }
+
+    /// Makes the calling thread the one that [`Shared::kick`] signals.
+    pub(super) fn enter_thread(&self) {
+        // SAFETY: always succeeds.
+        *lock(&self.thread) = Some(unsafe { libc::pthread_self() });
+    }
+
+    /// The calling thread will run no Lua any more.
+    pub(super) fn leave_thread(&self) {
+        *lock(&self.thread) = None;
+        let mut mailbox = lock(&self.mailbox);
+        mailbox.closed = true;
+        // Dropped letters tell their senders.
+        let letters = std::mem::take(&mut mailbox.letters);
+        drop(mailbox);
+        drop(letters);
+    }
+
+    /// The next letter, if there is one. Work is left alone: it is for a VM that
+    /// has nothing else to do.
+    pub(super) fn next_letter(&self) -> Option<Mail> {
+        let mut mailbox = lock(&self.mailbox);
+        let position = mailbox.letters.iter().position(|mail| !matches!(mail, Mail::Work(_)))?;
+        mailbox.letters.remove(position)
+    }
+
+    /// The next piece of work.
+    pub(super) fn next_work(&self) -> Option<Mail> {
+        lock(&self.mailbox).letters.pop_front()
+    }
+
+    /// Waits until somebody kicks, or until `deadline`.
+    pub(super) fn wait(&self, deadline: Option<Instant>) {
+        let mut mailbox = lock(&self.mailbox);
+        mailbox.waiting = true;
+        while self.attention.load(Ordering::SeqCst) & PENDING == 0 {
+            let Some(deadline) = deadline else {
+                mailbox = self.arrived.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                break;
+            }
+            mailbox =
+                self.arrived.wait_timeout(mailbox, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        mailbox.waiting = false;
+        self.attention.fetch_and(!PENDING, Ordering::SeqCst);
+    }
+
+    /// Whether a debugger is attached.
+    pub(super) fn attached(&self) -> bool {
+        lock(&self.listener).is_some()
+    }
+
+    /// Tells the attached front end, if there is one.
+    pub(super) fn send(&self, event: Event) {
+        if let Some(listener) = &*lock(&self.listener) {
+            (listener.sink)(event);
+        }
+    }
+
+    /// Makes `sink` the listener; refused while there is one.
+    pub(super) fn listen(&self, who: &str, number: u64, sink: Sink) -> Result<(), String> {
+        let mut listener = lock(&self.listener);
+        if let Some(present) = &*listener {
+            return Err(format!(
+                "another debugger is attached to this session ({}); disconnect it first",
+                present.who
+            ));
+        }
+        *listener = Some(Listener { who: who.to_owned(), number, sink });
+        Ok(())
+    }
+
+    /// Takes out the listener with this number.
+    pub(super) fn unlisten(&self, number: u64) -> bool {
+        let mut listener = lock(&self.listener);
+        let present = listener.as_ref().is_some_and(|listener| listener.number == number);
+        if present {
+            *listener = None;
+        }
+        present
+    }
+}
+
+/// Locks, also after a panic elsewhere: the data is valid at every step.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,10 @@
+//! llmspell, the debugger for Lua programs that talk to language models.
+//!
+//! ARCHITECTURE.md draws the house; each module says what it is for.
+
+pub mod api;
+pub mod cli;
+pub mod debug;
+mod lua;
+pub mod protocols;
+pub mod session;

@@ -1,0 +1,7 @@
+//! The `llmspell` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    llmspell::cli::main()
+}
