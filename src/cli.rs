@@ -106,9 +106,14 @@ pub fn main() -> ExitCode {
 
 /// Says on standard error what went wrong.
 fn report(message: &str, color: bool) {
-    let label = if color { "\x1b[1;31mError:\x1b[0m" } else { "Error:" };
     // Nobody to tell if that fails.
-    let _ = writeln!(io::stderr(), "{label} {message}");
+    let _ = io::stderr().write_all(labelled(message, color).as_bytes());
+}
+
+/// An error as a line of its own.
+fn labelled(message: &str, color: bool) -> String {
+    let label = if color { "\x1b[1;31mError:\x1b[0m" } else { "Error:" };
+    format!("{label} {message}\n")
 }
 
 fn parse(arguments: Vec<OsString>) -> Result<Arguments, clap::Error> {

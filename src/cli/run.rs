@@ -15,7 +15,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::{
-    interrupt, report,
+    interrupt, labelled,
     size::{parse_seconds, parse_size},
 };
 use crate::{
@@ -134,7 +134,8 @@ fn execute(
         Program { code, args, wait_for_debugger: limits.wait, time_limit: limits.timeout };
     let show_values = matches!(program.code, Code::Expression { .. });
     let outcome = wait(&session, program);
-    let exit_code = conclude(outcome, show_values, interrupts.load(Ordering::SeqCst), color);
+    let exit_code =
+        conclude(&session, outcome, show_values, interrupts.load(Ordering::SeqCst), color);
     session.end(exit_code);
     let servers = std::mem::take(&mut *servers.lock().unwrap_or_else(PoisonError::into_inner));
     for server in servers {
@@ -216,7 +217,13 @@ fn exit_code_of(request: StopRequest, signal: u32) -> i64 {
 }
 
 /// Prints results or the error; returns the exit code.
-fn conclude(outcome: Outcome, show_values: bool, signal: u32, color: bool) -> i64 {
+fn conclude(
+    session: &Session,
+    outcome: Outcome,
+    show_values: bool,
+    signal: u32,
+    color: bool,
+) -> i64 {
     match outcome {
         Ok(values) => {
             if show_values && !values.is_empty() {
@@ -227,13 +234,15 @@ fn conclude(outcome: Outcome, show_values: bool, signal: u32, color: bool) -> i6
         }
         Err(Failure::Error { message, traceback }) => {
             let text = if traceback.is_empty() { message } else { message + "\n" + &traceback };
-            report(&text, color);
+            session.control().say(&labelled(&text, color));
             EXIT_ERROR
         }
         Err(Failure::Stopped(request)) => {
             match request {
-                StopRequest::Timeout => report("the script ran out of time", color),
-                StopRequest::Interrupt => report("interrupted", color),
+                StopRequest::Timeout => {
+                    session.control().say(&labelled("the script ran out of time", color));
+                }
+                StopRequest::Interrupt => session.control().say(&labelled("interrupted", color)),
                 StopRequest::Terminate | StopRequest::Restart => {}
             }
             exit_code_of(request, signal)

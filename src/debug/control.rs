@@ -14,8 +14,8 @@ use crate::{
         breakpoints::{self, Owner, Place},
         inspector::Inspector,
         model::{
-            Breakpoint, BreakpointSpec, Event, ExceptionFilters, FunctionBreakpointSpec, Resume,
-            Source, SourceId,
+            Breakpoint, BreakpointSpec, Event, ExceptionFilters, FunctionBreakpointSpec,
+            OutputCategory, Resume, Source, SourceId,
         },
         output::Output,
         shared::{Mail, RunState, Shared, Sink, StopRequest, Work},
@@ -63,6 +63,12 @@ impl Control {
     pub fn finish(&self) {
         self.shared.set_state(RunState::Finished);
         self.shared.leave_thread();
+        self.shared.output.flush();
+    }
+
+    /// Says something on the program's standard error: its last words.
+    pub fn say(&self, text: &str) {
+        self.shared.output.write(OutputCategory::Stderr, text.as_bytes(), None);
         self.shared.output.flush();
     }
 

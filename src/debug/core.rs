@@ -9,6 +9,7 @@
 
 use std::{
     cell::{Cell, RefCell, UnsafeCell},
+    collections::HashMap,
     ffi::{c_int, c_void},
     ptr,
     sync::{
@@ -75,6 +76,8 @@ pub(super) struct Core {
     pub(super) armed: Cell<bool>,
     cache: UnsafeCell<Box<[Entry; CACHE_SIZE]>>,
     active: RefCell<Arc<Active>>,
+    /// Instructions that start a line, or do not.
+    starts: RefCell<HashMap<(usize, usize, c_int), bool>>,
     pub(super) step: Cell<Step>,
     /// Instruction whose second event is to be passed over (see `step`).
     pub(super) seen: Cell<Option<(*mut CallInfo, c_int)>>,
@@ -234,6 +237,12 @@ impl Core {
         entry
     }
 
+    /// [`Proto::starts_line`], remembered.
+    pub(super) fn starts_line(&self, proto: &Proto, pc: c_int) -> bool {
+        let key = (ptr::from_ref(proto) as usize, proto.code as usize, pc);
+        *self.starts.borrow_mut().entry(key).or_insert_with(|| proto.starts_line(pc))
+    }
+
     /// The breakpoints of the chunk that `proto` belongs to.
     pub(super) fn with_breaks<R>(
         &self,
@@ -262,6 +271,7 @@ impl Core {
         *self.filters.borrow_mut() = filters;
         // SAFETY: as in `entry`.
         unsafe { (*self.cache.get()).fill(Entry::NONE) };
+        self.starts.borrow_mut().clear();
         self.forget_compiled();
         if !attached {
             self.set_step(Step::None);
@@ -314,7 +324,11 @@ impl Core {
                 return Verdict::Unwind;
             }
             self.refresh();
-            if self.shared.pause.swap(false, Ordering::SeqCst)
+            // Where nothing runs, a pause waits for the first line.
+            // SAFETY: `l` stands here.
+            let runs = unsafe { layout::frames(l) }.next().is_some();
+            if runs
+                && self.shared.pause.swap(false, Ordering::SeqCst)
                 && self.attached.get()
                 && self.stop(l, StopReason::Pause) == Verdict::Unwind
             {
@@ -564,7 +578,7 @@ impl Vm {
 
     /// The call stack as text, from the Lua function that called this native one.
     pub fn traceback() -> String {
-        current().map_or_else(String::new, |core| stack::full_traceback(core, running()))
+        current().map_or_else(String::new, |core| stack::full_traceback(core, running(), 1))
     }
 }
 
@@ -614,6 +628,7 @@ impl Core {
             armed: Cell::new(false),
             cache: UnsafeCell::new(Box::new([Entry::NONE; CACHE_SIZE])),
             active: RefCell::default(),
+            starts: RefCell::default(),
             step: Cell::new(Step::None),
             seen: Cell::new(None),
             stop: RefCell::new(None),
@@ -656,5 +671,8 @@ impl Core {
             self.set_step(Step::Entry);
         }
         self.arm(self.main);
+        if self.shared.pause.load(Ordering::SeqCst) {
+            self.shared.kick();
+        }
     }
 }

@@ -21,7 +21,7 @@ use mlua::ffi::{self, lua_State};
 use crate::{
     debug::{
         breakpoints::Tables,
-        core::{Core, Link, Verdict, current},
+        core::{Core, Link, Verdict, current, running},
         hook,
         loading::Program,
         model::{Exception, ExceptionFilter, StopReason},
@@ -281,7 +281,8 @@ impl Core {
             } else {
                 self.kind_of_throw(l).to_owned()
             };
-            let traceback = stack::full_traceback(self, l);
+            // In a handler, the handler itself comes first.
+            let traceback = stack::full_traceback(self, l, usize::from(l == running()));
             Exception { kind, message, type_name, caught, traceback, fields }
         }
     }

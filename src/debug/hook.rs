@@ -168,6 +168,10 @@ impl Core {
                 return Raise::Nothing;
             }
         }
+        if event != ffi::LUA_HOOKLINE {
+            self.seen.set(None);
+        }
+        self.left(l);
         let verdict = match event {
             ffi::LUA_HOOKCALL => self.on_call(l, false),
             ffi::LUA_HOOKTAILCALL => self.on_call(l, true),

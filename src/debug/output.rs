@@ -102,7 +102,9 @@ impl Inner {
         let owner = pending.owner.upgrade().filter(|owner| owner.attached());
         let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
         for piece in std::mem::take(&mut pending.pieces) {
-            if self.console {
+            // The last words of a program must reach somebody.
+            let last_resort = owner.is_none() && piece.category == OutputCategory::Stderr;
+            if self.console || last_resort {
                 let written = match piece.category {
                     OutputCategory::Stdout => stdout.write_all(&piece.bytes),
                     OutputCategory::Stderr => stderr.write_all(&piece.bytes),

@@ -296,6 +296,14 @@ impl Shared {
         mailbox.letters.remove(position)
     }
 
+    /// Whether there is something to look at beyond this epoch of the tables.
+    pub(super) fn has_news(&self, epoch: i32) -> bool {
+        self.pause.load(Ordering::SeqCst)
+            || self.stop_request().is_some()
+            || self.epoch.load(Ordering::SeqCst) != epoch
+            || !lock(&self.mailbox).letters.is_empty()
+    }
+
     /// The next piece of work.
     pub(super) fn next_work(&self) -> Option<Mail> {
         lock(&self.mailbox).letters.pop_front()

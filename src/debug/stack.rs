@@ -296,14 +296,15 @@ fn trace_line(core: &Core, row: Row) -> String {
     }
 }
 
-/// The traceback of an error thrown in `l`, resumers included.
-pub(super) fn full_traceback(core: &Core, l: *mut lua_State) -> String {
+/// The traceback of an error thrown in `l`, resumers included, without its
+/// first `skip` frames.
+pub(super) fn full_traceback(core: &Core, l: *mut lua_State, skip: usize) -> String {
     let mut text = "stack traceback:".to_owned();
     let mut link = head();
     let mut next = l;
     let mut seen = ptr::null_mut();
     while !next.is_null() {
-        text.push_str(&traceback(core, next, 0));
+        text.push_str(&traceback(core, next, if next == l { skip } else { 0 }));
         seen = if seen == next { return text } else { next };
         // SAFETY: links live as long as they are reachable from the head.
         next = ptr::null_mut();

@@ -31,6 +31,9 @@ pub(super) enum Step {
     None,
     /// The first line executed; reported as the entry of the program.
     Entry,
+    /// The program goes on; the event that belongs to the instruction where it
+    /// stood is still to be passed over.
+    Leave,
     /// Any new line.
     In(Start),
     /// A new line of the same activation, or its end.
@@ -67,7 +70,7 @@ impl Step {
     /// The coroutine and frame that the step is bound to.
     fn place(self) -> Option<Place> {
         match self {
-            Self::None | Self::Entry => None,
+            Self::None | Self::Entry | Self::Leave => None,
             Self::In(start) | Self::Over(start) => Some(start.place),
             Self::Finish(place) | Self::Arrive(place) => Some(place),
         }
@@ -81,6 +84,7 @@ impl Core {
         // SAFETY: `from` is null or the stopped frame.
         let in_lua = !from.is_null() && unsafe { (*from).is_lua() };
         let step = match how {
+            Resume::Continue if in_lua => Step::Leave,
             Resume::Continue => Step::None,
             // An error is on its way: whoever runs a line next has dealt with it.
             Resume::In | Resume::Over if from.is_null() => {
@@ -99,7 +103,7 @@ impl Core {
                 })
             }
         };
-        if in_lua {
+        if in_lua && step != Step::None {
             // SAFETY: a stopped Lua frame.
             self.seen.set(Some((from, unsafe { (*from).pc() })));
         }
@@ -132,7 +136,15 @@ impl Core {
                 unsafe { self.entry((*frame).proto()).flags & FOREIGN == 0 }
             }
             Step::Over(start) => start.place == Place { l, frame } && !start.replaced,
-            Step::None | Step::Finish(_) | Step::Arrive(_) => false,
+            Step::None | Step::Leave | Step::Finish(_) | Step::Arrive(_) => false,
+        }
+    }
+
+    /// The program has left the instruction where it stood.
+    pub(super) fn left(&self, l: *mut lua_State) {
+        if self.step.get() == Step::Leave {
+            self.set_step(Step::None);
+            self.arm(l);
         }
     }
 
@@ -156,7 +168,6 @@ impl Core {
                 _ => Step::In(start),
             });
         }
-        self.seen.set(None);
         // SAFETY: a live Lua frame.
         let proto = unsafe { info.proto() };
         if self.entry(proto).flags & ENTRY != 0 {
@@ -183,9 +194,15 @@ impl Core {
         };
         // SAFETY: as above; the base frame never returns.
         let caller = unsafe { (*frame).previous };
-        self.seen.set(None);
         let here = Place { l, frame };
         let target = match self.step.get() {
+            // Natives may call back: any line will do.
+            // SAFETY: a live frame.
+            Step::In(start) if start.place == here && unsafe { !(*caller).is_lua() } => {
+                let nowhere = Place { l, frame: ptr::null_mut() };
+                self.set_step(Step::In(Start { place: nowhere, ..start }));
+                None
+            }
             Step::Over(start) | Step::In(start) if start.place == here => {
                 Some(self.caller_of_interest(l, caller))
             }
@@ -224,6 +241,10 @@ impl Core {
             return Verdict::Go;
         }
         let flags = self.entry(proto).flags;
+        if !self.starts_line(proto, pc) {
+            self.follow(l, frame);
+            return Verdict::Go;
+        }
         if flags & LINES != 0 {
             let here = self.with_breaks(proto, |breaks| breaks.lines.get(&line).cloned());
             if let Some(Some(here)) = here {
@@ -294,7 +315,11 @@ impl Core {
         self.dead_traces.borrow_mut().clear();
         let Some(place) = self.step.get().place() else { return };
         // SAFETY: `l` stands still.
-        let alive = place.l != l || unsafe { layout::frames(l) }.any(|frame| frame == place.frame);
+        // A step out of a coroutine's last frame has none to lose.
+        let alive = place.l != l
+            || place.frame.is_null()
+            // SAFETY: `l` stands still.
+            || unsafe { layout::frames(l) }.any(|frame| frame == place.frame);
         if !alive || (place.l != l && !is_resuming(place.l)) {
             // SAFETY: as above.
             let frame = unsafe { (*layout::state(l)).ci };

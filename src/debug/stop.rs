@@ -120,6 +120,10 @@ impl Core {
             unsafe { (*layout::state(l)).ci }
         };
         self.begin_step(l, how, from);
+        // What has come meanwhile has woken a thread that stood still.
+        if shared.has_news(self.epoch.get()) {
+            shared.kick();
+        }
         self.arm(l);
         Verdict::Go
     }

@@ -121,6 +121,11 @@ struct AbsLineInfo {
     line: c_int,
 }
 
+/// Opcode bits of an instruction, and the opcodes that end a round of a `for`
+/// (`OP_FORLOOP` and `OP_TFORCALL`, lopcodes.h).
+const OPCODE: u32 = 0x7F;
+const LOOPS: [u32; 2] = [73, 76];
+
 /// Marks an instruction whose line is in `abslineinfo` (ldebug.h).
 const ABS_LINE_INFO: i8 = -0x80;
 
@@ -251,28 +256,52 @@ impl Proto {
         children.iter().map(|child| unsafe { &**child })
     }
 
-    /// Calls `found` with the line of each instruction that can be stopped at.
-    ///
-    /// Lines come as deltas with absolute restarts (`luaG_getfuncline` in
-    /// ldebug.c); like Lua's own `activelines`, a vararg function's first
-    /// instruction does not count.
+    /// Calls `found` with the line of each instruction that can be stopped at;
+    /// like Lua's own `activelines`, a vararg function's first does not count.
     pub(crate) fn for_each_line(&self, mut found: impl FnMut(u32)) {
+        for (_, line) in self.lines().skip(usize::from(self.is_vararg != 0)) {
+            found(line);
+        }
+    }
+
+    /// The line of each instruction. They are stored as deltas with absolute
+    /// restarts (`luaG_getfuncline`, ldebug.c).
+    fn lines(&self) -> impl Iterator<Item = (usize, u32)> {
         // SAFETY: both arrays have the stated sizes.
         let (deltas, absolute) = unsafe {
             (array(self.lineinfo, self.sizelineinfo), array(self.abslineinfo, self.sizeabslineinfo))
         };
         let mut line = self.linedefined;
         let mut restarts = absolute.iter();
-        for (pc, &delta) in deltas.iter().enumerate() {
+        deltas.iter().enumerate().map(move |(pc, &delta)| {
             line = if delta == ABS_LINE_INFO {
                 restarts.next().map_or(line, |restart| restart.line)
             } else {
                 line + c_int::from(delta)
             };
-            if pc > 0 || self.is_vararg == 0 {
-                found(u32::try_from(line).unwrap_or(0));
-            }
+            (pc, u32::try_from(line).unwrap_or(0))
+        })
+    }
+
+    /// Whether a line begins anew at this instruction, the first one of a run on
+    /// that line.
+    ///
+    /// A call that spans several lines comes back to its first line when its
+    /// arguments are ready; that is the same statement, not a new start. A `for`
+    /// that comes round to its head is one.
+    pub(crate) fn starts_line(&self, pc: c_int) -> bool {
+        let Ok(pc) = usize::try_from(pc) else { return true };
+        // SAFETY: `code` holds `sizecode` instructions.
+        let instruction = unsafe { array(self.code, self.sizecode) }.get(pc);
+        if instruction.is_some_and(|it| LOOPS.contains(&(it & OPCODE))) {
+            return true;
         }
+        let Some((_, line)) = self.lines().nth(pc) else { return true };
+        // Runs of this line before this instruction, not counting the one that
+        // leads up to it.
+        let mut earlier = self.lines().take(pc).skip(usize::from(self.is_vararg != 0));
+        let first = earlier.find(|(_, at)| *at == line);
+        first.is_none_or(|_| earlier.all(|(_, at)| at == line))
     }
 }
 

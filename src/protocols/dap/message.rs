@@ -7,6 +7,8 @@ use dapts::{IEvent, IRequest};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
+use super::THREAD;
+
 /// What a handler answers.
 pub(super) type Answer<T> = Result<T, RequestError>;
 
@@ -79,6 +81,13 @@ pub(super) fn parse_request(message: &Value) -> Result<Option<Request>, Message>
 /// Clients leave out `arguments`, or send null or `{}`, where there is nothing
 /// to say; a type without content therefore takes anything.
 pub(super) fn parse_arguments<R: IRequest>(arguments: Value) -> Answer<R::Arguments> {
+    if let Some(thread) = arguments.get("threadId").and_then(Value::as_u64)
+        && thread != THREAD
+    {
+        return Err(RequestError::new(format!(
+            "there is no thread {thread}; the program has one, {THREAD}"
+        )));
+    }
     let parsed = if size_of::<R::Arguments>() == 0 {
         parse(Value::Null)
     } else if arguments.is_null() {

@@ -91,8 +91,8 @@ impl Debuggee {
         arguments: &Value,
         outgoing: &Outgoing,
     ) -> Answer<Self> {
-        let arguments =
-            LaunchArguments::deserialize(arguments).map_err(|error| bad_configuration(&error))?;
+        let arguments = LaunchArguments::deserialize(present(arguments))
+            .map_err(|error| bad_configuration(&error))?;
         let mut command = command(executable, arguments)?;
         let child = command.spawn().map_err(|error| {
             RequestError::for_user(format!("cannot start {}: {error}", executable.display()))
@@ -109,8 +109,8 @@ impl Debuggee {
 
     /// Connects to a program that runs already.
     pub(super) async fn attach(arguments: &Value) -> Answer<Self> {
-        let arguments =
-            AttachArguments::deserialize(arguments).map_err(|error| bad_configuration(&error))?;
+        let arguments = AttachArguments::deserialize(present(arguments))
+            .map_err(|error| bad_configuration(&error))?;
         let host = arguments.host.unwrap_or_else(|| "127.0.0.1".to_owned());
         let port = arguments.port.unwrap_or(DEFAULT_PORT);
         let stream = connect(&host, port).await.map_err(|error| {
@@ -337,6 +337,11 @@ fn command(executable: &Path, arguments: LaunchArguments) -> Answer<Command> {
     Ok(command)
 }
 
+/// The arguments, where leaving them out means that there are none.
+fn present(arguments: &Value) -> Value {
+    if arguments.is_null() { Value::Object(serde_json::Map::new()) } else { arguments.clone() }
+}
+
 fn bad_configuration(error: &serde_json::Error) -> RequestError {
     RequestError::for_user(format!("invalid configuration: {error}"))
 }
@@ -409,8 +414,8 @@ mod tests {
     }
 
     fn refusal(arguments: &Value) -> String {
-        let arguments =
-            LaunchArguments::deserialize(arguments).map_err(|error| bad_configuration(&error));
+        let arguments = LaunchArguments::deserialize(present(arguments))
+            .map_err(|error| bad_configuration(&error));
         let error = arguments.and_then(|arguments| command(Path::new("x"), arguments)).unwrap_err();
         assert!(error.show_user);
         error.message
