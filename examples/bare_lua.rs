@@ -1,6 +1,8 @@
 //! Runs a Lua file in the same Lua without any of llmspell: what the benchmarks
 //! compare with.
 
+#![allow(clippy::print_stderr)]
+
 use std::{env, fs, process::ExitCode};
 
 use mlua::{Lua, LuaOptions, StdLib, Variadic};

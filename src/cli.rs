@@ -19,6 +19,8 @@ const DEFAULT_DAP_PORT: &str = "9556";
 
 /// The debugger for Lua programs that talk to language models.
 #[derive(Debug, Parser)]
+// What follows is help text, not Markdown.
+#[allow(clippy::doc_markdown)]
 #[command(name = "llmspell", version, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:

@@ -29,12 +29,13 @@ mod stack;
 mod step;
 mod stop;
 mod variables;
+mod vm;
 
 pub use control::{Attachment, Control, SourceRequest};
-pub use core::{Vm, VmOptions};
 pub use errors::Failure;
 pub use inspector::Inspector;
 pub use loading::{Code, Program};
 pub use model::*;
 pub(crate) use render::{is_identifier, quoted};
 pub use shared::{After, RunState, StopRequest, Waited, Work};
+pub use vm::{Vm, VmOptions};

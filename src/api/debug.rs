@@ -3,7 +3,7 @@
 mod dump;
 mod timer;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use mlua::{Lua, Table, Value};
 use tracing::Level;
@@ -146,7 +146,8 @@ fn set_breakpoint(
         }
     }
     let control = host.control();
-    let is_function = !place.contains('/') && !place.ends_with(".lua");
+    let is_function =
+        !place.contains('/') && Path::new(place).extension().is_none_or(|it| it != "lua");
     let file = if is_function && line.is_some() { control.file_defining(place) } else { None };
     let file = if is_function { file } else { Some(place.to_owned()) };
     match (is_function, line, file) {

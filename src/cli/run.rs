@@ -97,20 +97,20 @@ pub(super) fn run(arguments: RunArguments, color: bool) -> anyhow::Result<ExitCo
     } else {
         Code::File(arguments.script)
     };
-    execute(arguments.limits, code, name, arguments.args, color)
+    execute(&arguments.limits, code, name, arguments.args, color)
 }
 
 /// Runs a text.
 pub(super) fn exec(arguments: ExecArguments, color: bool) -> anyhow::Result<ExitCode> {
     let code = Code::Expression { name: "exec".to_owned(), text: arguments.code };
-    execute(arguments.limits, code, "exec".to_owned(), arguments.args, color)
+    execute(&arguments.limits, code, "exec".to_owned(), arguments.args, color)
 }
 
 /// The DAP endpoints of a session; `--dap` and `Debug.enableDAP` open them.
 type Servers = Arc<Mutex<Vec<Server>>>;
 
 fn execute(
-    limits: Limits,
+    limits: &Limits,
     code: Code,
     name: String,
     args: Vec<String>,

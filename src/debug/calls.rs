@@ -128,14 +128,12 @@ unsafe extern "C-unwind" fn resume(l: *mut lua_State) -> c_int {
             return ffi::luaL_argerror(l, 1, message);
         }
         let count = ffi::lua_gettop(l) - 1;
-        match transfer::<false>(l, co, count, 1) {
-            Ok(results) => results + 1,
-            Err(_) => {
-                ffi::lua_pushboolean(l, 0);
-                ffi::lua_insert(l, -2);
-                2
-            }
+        if let Ok(results) = transfer::<false>(l, co, count, 1) {
+            return results + 1;
         }
+        ffi::lua_pushboolean(l, 0);
+        ffi::lua_insert(l, -2);
+        2
     }
 }
 

@@ -180,18 +180,14 @@ unsafe extern "C-unwind" fn io_write(l: *mut lua_State) -> c_int {
     unsafe {
         let count = ffi::lua_gettop(l);
         push_output(l);
-        match stream(l, -1) {
-            Some(category) => {
-                ffi::lua_insert(l, 1);
-                write_arguments(l, category, 2);
-                ffi::lua_settop(l, 1);
-                1
-            }
-            None => {
-                ffi::lua_settop(l, count);
-                call_old(l)
-            }
-        }
+        let Some(category) = stream(l, -1) else {
+            ffi::lua_settop(l, count);
+            return call_old(l);
+        };
+        ffi::lua_insert(l, 1);
+        write_arguments(l, category, 2);
+        ffi::lua_settop(l, 1);
+        1
     }
 }
 

@@ -110,7 +110,7 @@ enum Operand {
 /// A variable, with the place where it was found last: positive for a local,
 /// negative for an upvalue, zero for neither.
 struct Name {
-    name: CString,
+    text: CString,
     proto: AtomicUsize,
     pc: AtomicI32,
     index: AtomicI32,
@@ -210,7 +210,7 @@ impl Name {
                     break;
                 }
                 ffi::lua_pop(site.l, 1);
-                if CStr::from_ptr(name) == self.name.as_c_str() {
+                if CStr::from_ptr(name) == self.text.as_c_str() {
                     found = index;
                 }
             }
@@ -225,7 +225,7 @@ impl Name {
                     break;
                 }
                 ffi::lua_pop(site.l, 1);
-                if CStr::from_ptr(name) == self.name.as_c_str() {
+                if CStr::from_ptr(name) == self.text.as_c_str() {
                     found = -index;
                     break;
                 }
@@ -296,7 +296,7 @@ impl<'t> Parser<'t> {
                 "false" => Operand::Boolean(false),
                 "and" | "or" | "not" | "function" => return None,
                 word => Operand::Name(Name {
-                    name: CString::new(word).ok()?,
+                    text: CString::new(word).ok()?,
                     proto: AtomicUsize::new(0),
                     pc: AtomicI32::new(0),
                     index: AtomicI32::new(0),

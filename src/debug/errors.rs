@@ -181,7 +181,7 @@ fn is_caught_below(link: &Link) -> bool {
     let Some(resumer) = (unsafe { link.previous.as_ref() }) else { return false };
     // SAFETY: the resumer stands still.
     match unsafe { layout::error_handler(resumer.running) } {
-        Some(handler) => handler != Some(on_uncaught_error as *mut c_void),
+        Some(handler) => handler != on_uncaught_error as *mut c_void,
         None if resumer.previous.is_null() => false,
         None => !resumer.wraps || is_caught_below(resumer),
     }

@@ -141,7 +141,7 @@ impl Core {
             self.shared.cancel_evaluation.store(false, Ordering::SeqCst);
             self.shared.attention.fetch_or(EVALUATING, Ordering::SeqCst);
         }
-        self.watch_evaluation(co);
+        Self::watch_evaluation(co);
         let link = Link { running: co, previous: head(), wraps: false };
         set_head(&raw const link);
         let mut results = 0;

@@ -203,7 +203,7 @@ impl Core {
     #[inline]
     pub(super) fn arm_resumed(&self, co: *mut lua_State) {
         if self.attention() & EVALUATING != 0 {
-            self.watch_evaluation(co);
+            Self::watch_evaluation(co);
             return;
         }
         // SAFETY: a live coroutine.
@@ -217,7 +217,7 @@ impl Core {
     }
 
     /// Gives an evaluation (or a coroutine that it resumes) its clock.
-    pub(super) fn watch_evaluation(&self, co: *mut lua_State) {
+    pub(super) fn watch_evaluation(co: *mut lua_State) {
         // SAFETY: a live coroutine of this VM.
         unsafe { ffi::lua_sethook(co, Some(hook), COUNT, TICKS) };
     }

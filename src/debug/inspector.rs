@@ -133,7 +133,7 @@ impl<'a> Inspector<'a> {
     /// The children of a container.
     pub fn variables(&self, reference: i64, page: Page) -> Result<Vec<Variable>, String> {
         let handle = self.handle(reference)?;
-        variables::children(self, &handle, page)
+        Ok(variables::children(self, &handle, page))
     }
 
     pub(super) fn handle(&self, reference: i64) -> Result<Handle, String> {

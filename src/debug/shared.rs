@@ -19,10 +19,10 @@ use std::{
 
 use crate::debug::{
     breakpoints::Tables,
-    core::Vm,
     inspector::Inspector,
     model::{Event, Resume},
     output::Output,
+    vm::Vm,
 };
 
 /// Something for the Lua thread to look at: mail, a pause, changed tables.

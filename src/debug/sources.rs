@@ -163,15 +163,14 @@ fn describe(name: &[u8], reference: u64) -> Source {
         let shown = file_name.to_string_lossy().into_owned();
         return Source { id: SourceId::File(PathBuf::from(path)), name: shown };
     }
-    let shown = match name.strip_prefix(b"=") {
-        Some(name) => String::from_utf8_lossy(name).into_owned(),
-        None => {
-            let text = String::from_utf8_lossy(name);
-            let first = text.lines().next().unwrap_or_default();
-            let shortened: String = first.chars().take(40).collect();
-            let more = if shortened.len() < text.len() { "…" } else { "" };
-            format!("[string \"{shortened}{more}\"]")
-        }
+    let shown = if let Some(name) = name.strip_prefix(b"=") {
+        String::from_utf8_lossy(name).into_owned()
+    } else {
+        let text = String::from_utf8_lossy(name);
+        let first = text.lines().next().unwrap_or_default();
+        let shortened: String = first.chars().take(40).collect();
+        let more = if shortened.len() < text.len() { "…" } else { "" };
+        format!("[string \"{shortened}{more}\"]")
     };
     Source { id: SourceId::Text(reference), name: shown }
 }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ptr;
+use std::{fmt::Write as _, ptr};
 
 use mlua::ffi::{self, lua_Debug, lua_State};
 
@@ -72,10 +72,9 @@ pub(super) unsafe fn rows(
     let mut link = head();
     // SAFETY: links live as long as they are reachable from the head.
     while let Some(present) = unsafe { link.as_ref() } {
-        if !states.is_empty() || present.running == l {
-            if !states.contains(&present.running) {
-                states.push(present.running);
-            }
+        let counts = !states.is_empty() || present.running == l;
+        if counts && !states.contains(&present.running) {
+            states.push(present.running);
         }
         link = present.previous;
     }
@@ -270,7 +269,7 @@ pub(super) fn traceback(core: &Core, l: *mut lua_State, skip: usize) -> String {
         let position = index - skip;
         let shown = count - skip;
         if shown > first + last && position == first {
-            text.push_str(&format!("\n\t...\t(skipping {} levels)", shown - first - last));
+            let _ = write!(text, "\n\t...\t(skipping {} levels)", shown - first - last);
         }
         if shown <= first + last || position < first || position >= shown - last {
             text.push_str("\n\t");

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::{
+    fmt::Write as _,
     ptr,
     sync::{Arc, atomic::Ordering},
 };
@@ -70,7 +71,9 @@ impl Core {
                 LogPart::Text(words) => text.push_str(words),
                 LogPart::Expression(expression) => match self.evaluate_text(l, frame, expression) {
                     Ok(value) => text.push_str(&value),
-                    Err(message) => text.push_str(&format!("{{{expression}: {message}}}")),
+                    Err(message) => {
+                        let _ = write!(text, "{{{expression}: {message}}}");
+                    }
                 },
             }
         }

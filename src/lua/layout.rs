@@ -367,19 +367,20 @@ pub(crate) unsafe fn frames(state: *mut lua_State) -> impl Iterator<Item = *mut 
 }
 
 /// The C function that handles errors thrown in `state` right now: `None` if
-/// there is none, `Some(None)` if it is not a light C function.
+/// there is no handler, null if it is not a light C function.
 ///
 /// # Safety
 /// The state must be alive and not run elsewhere.
-pub(crate) unsafe fn error_handler(state: *mut lua_State) -> Option<Option<*mut c_void>> {
+pub(crate) unsafe fn error_handler(state: *mut lua_State) -> Option<*mut c_void> {
     let state = self::state(state);
     // SAFETY: `errfunc` is zero or the offset of a live stack slot.
     unsafe {
         if (*state).errfunc == 0 {
             return None;
         }
-        let slot = (*state).stack.cast::<u8>().offset((*state).errfunc).cast::<TValue>();
-        Some(((*slot).tt == TAG_LIGHT_C_FUNCTION).then_some((*slot).value))
+        let slot = (*state).stack.byte_offset((*state).errfunc).cast::<TValue>();
+        let is_light = (*slot).tt == TAG_LIGHT_C_FUNCTION;
+        Some(if is_light { (*slot).value } else { ptr::null_mut() })
     }
 }
 

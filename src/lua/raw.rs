@@ -7,6 +7,7 @@
 
 use std::{
     ffi::{CStr, c_char, c_int, c_void},
+    fmt::Write as _,
     ptr, slice,
 };
 
@@ -104,7 +105,7 @@ pub(crate) fn lossless_text(bytes: &[u8]) -> String {
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02X}"));
+            let _ = write!(text, "\\x{byte:02X}");
         }
     }
     text

@@ -37,9 +37,6 @@ mod session;
 
 pub mod adapter;
 
-#[cfg(test)]
-mod tests;
-
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
