@@ -203,7 +203,7 @@ mod tests {
     fn text_that_is_no_code_is_passed_over() {
         check(
             "-- function a() end\n--[==[ function b() end\n]] ]==] function c() end",
-            &[("c", 2)],
+            &[("c", 3)],
         );
         check("local s = 'function a() end' .. [[\nfunction b()]] function d() end", &[("d", 2)]);
         check("s = \"\\\"function a()\" function e() end", &[("e", 1)]);
