@@ -28,6 +28,7 @@ mod sources;
 mod stack;
 mod step;
 mod stop;
+mod targets;
 mod variables;
 mod vm;
 

@@ -214,8 +214,8 @@ unsafe fn transfer<const WRAPS: bool>(
             return Err(failed(l, co, &link, status, was_alive));
         }
         set_head(link.previous);
-        if core.is_some_and(|core| core.attention() != 0)
-            && let Some(core) = core
+        if let Some(core) = core
+            && core.is_news_to(l)
         {
             core.resumed(l, co);
         }
@@ -265,7 +265,7 @@ unsafe fn failed(
         if !link.wraps {
             core.dead_traces.borrow_mut().clear();
         }
-        if core.attention() != 0 {
+        if core.is_news_to(l) {
             core.resumed(l, co);
         }
         status

@@ -94,6 +94,8 @@ impl Control {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         self.shared.listen(who, number, sink)?;
         self.shared.configured.store(false, Ordering::SeqCst);
+        let stopped = self.state() == RunState::Stopped;
+        self.shared.stopped_before.store(stopped, Ordering::SeqCst);
         self.shared.tables_changed();
         Ok(Attachment { shared: Arc::clone(&self.shared), number })
     }
@@ -191,7 +193,7 @@ impl Control {
     /// The debugger has set all it wants: a waiting script begins.
     pub fn configuration_done(&self) {
         self.shared.configured.store(true, Ordering::SeqCst);
-        if self.state() == RunState::Stopped {
+        if self.shared.stopped_before.swap(false, Ordering::SeqCst) {
             self.shared.announce.store(true, Ordering::SeqCst);
         }
         self.shared.held.store(false, Ordering::SeqCst);
@@ -341,6 +343,12 @@ impl Drop for Attachment {
             drop(tables);
             self.shared.entry.store(false, Ordering::SeqCst);
             self.shared.pause.store(false, Ordering::SeqCst);
+            // Before another debugger can come and find it stopped.
+            if !self.shared.held.load(Ordering::SeqCst)
+                && self.shared.change_state(RunState::Stopped, RunState::Running)
+            {
+                self.shared.post(Mail::Resume(Resume::Continue));
+            }
             self.shared.tables_changed();
         }
     }

@@ -365,6 +365,10 @@ impl Core {
             }
         };
         self.report_progress(progress, title, ProgressPhase::End);
+        if self.attention() & EVALUATING == 0 {
+            // Breakpoints may have been set meanwhile.
+            self.arm(l);
+        }
         waited
     }
 

@@ -12,10 +12,12 @@ use crate::{
         core::Core,
         evaluate::Grammar,
         model::{
-            Completion, EvaluateContext, Exception, Frame, Page, Scope, Stack, StopReason, Variable,
+            Completion, EvaluateContext, Exception, Frame, Page, Scope, Stack, StepInTarget,
+            StopReason, Variable,
         },
         render::Renderer,
         stack::{self, Row},
+        targets,
         variables::{self, Handle},
     },
     lua::layout::{self, CallInfo},
@@ -122,6 +124,19 @@ impl<'a> Inspector<'a> {
             .and_then(|index| frames.get(index).copied())
             .map(|place| if place.l.is_null() { FramePlace { l: self.l, ..place } } else { place })
             .ok_or_else(|| "this frame is gone: the program has moved on".to_owned())
+    }
+
+    /// The calls on the current line of a frame that could be stepped into; only
+    /// the topmost frame has any.
+    pub fn step_in_targets(&self, frame: i64) -> Result<Vec<StepInTarget>, String> {
+        let place = self.place(Some(frame))?;
+        // SAFETY: the program stands still.
+        let is_top = unsafe { layout::frames(self.l) }.next() == Some(place.frame);
+        if !self.stopped() || !is_top || !Self::is_lua(place) {
+            return Ok(Vec::new());
+        }
+        // SAFETY: as above.
+        Ok(unsafe { targets::targets(place) })
     }
 
     /// The scopes of a frame.

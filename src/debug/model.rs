@@ -129,6 +129,19 @@ pub enum Resume {
     In,
     /// Until this function has returned (DAP `stepOut`).
     Out,
+    /// Into one of the calls on this line, by [`StepInTarget::id`].
+    Into(u32),
+}
+
+/// A call that could be stepped into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepInTarget {
+    /// Valid until the program goes on.
+    pub id: u32,
+    /// Name of the function called.
+    pub label: String,
+    /// The line.
+    pub line: u32,
 }
 
 /// Something an attached front end is told.
@@ -136,9 +149,6 @@ pub enum Resume {
 pub enum Event {
     /// The program stopped; everything is inspectable until it goes on.
     Stopped(StopReason),
-    /// The program goes on without the front end having asked (it asked for
-    /// nothing, or another front end did).
-    Continued,
     /// The program (or the debugger, for `Console`) said something.
     Output(Output),
     /// A breakpoint was verified, moved or found wanting.

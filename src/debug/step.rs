@@ -38,6 +38,8 @@ pub(super) enum Step {
     In(Start),
     /// A new line of the same activation, or its end.
     Over(Start),
+    /// As `Over`, but ends in the function that this instruction calls.
+    Into(Start, u32),
     /// Control coming back to this frame; null if only the coroutine's resumer
     /// is left.
     Finish(Place),
@@ -71,7 +73,7 @@ impl Step {
     fn place(self) -> Option<Place> {
         match self {
             Self::None | Self::Entry | Self::Leave => None,
-            Self::In(start) | Self::Over(start) => Some(start.place),
+            Self::In(start) | Self::Over(start) | Self::Into(start, _) => Some(start.place),
             Self::Finish(place) | Self::Arrive(place) => Some(place),
         }
     }
@@ -95,6 +97,11 @@ impl Core {
                 let start = Start { place, line: line_of(l, from), replaced: false };
                 if how == Resume::In { Step::In(start) } else { Step::Over(start) }
             }
+            Resume::Into(pc) if in_lua => {
+                let start = Start { place, line: line_of(l, from), replaced: false };
+                Step::Into(start, pc)
+            }
+            Resume::Into(_) => Step::None,
             Resume::In | Resume::Over | Resume::Out => {
                 // SAFETY: an active frame has a caller or is the base.
                 Step::Finish(Place {
@@ -135,7 +142,9 @@ impl Core {
                 // SAFETY: a live Lua frame, by contract of the callers.
                 unsafe { self.entry((*frame).proto()).flags & FOREIGN == 0 }
             }
-            Step::Over(start) => start.place == Place { l, frame } && !start.replaced,
+            Step::Over(start) | Step::Into(start, _) => {
+                start.place == Place { l, frame } && !start.replaced
+            }
             Step::None | Step::Leave | Step::Finish(_) | Step::Arrive(_) => false,
         }
     }
@@ -157,6 +166,25 @@ impl Core {
         };
         if !info.is_lua() {
             return Verdict::Go;
+        }
+        if let Step::Into(start, pc) = self.step.get()
+            && start.place.l == l
+        {
+            let nowhere = Place { l, frame: ptr::null_mut() };
+            // SAFETY: live frames; the caller of a Lua frame may be native.
+            let is_target = unsafe {
+                let caller = info.previous;
+                if tail && start.place.frame == frame {
+                    true
+                } else {
+                    start.place.frame == caller
+                        && (*caller).is_lua()
+                        && u32::try_from((*caller).pc()) == Ok(pc)
+                }
+            };
+            if is_target {
+                self.set_step(Step::In(Start { place: nowhere, ..start }));
+            }
         }
         if tail
             && let Step::Over(start) | Step::In(start) = self.step.get()
@@ -203,7 +231,7 @@ impl Core {
                 self.set_step(Step::In(Start { place: nowhere, ..start }));
                 None
             }
-            Step::Over(start) | Step::In(start) if start.place == here => {
+            Step::Over(start) | Step::In(start) | Step::Into(start, _) if start.place == here => {
                 Some(self.caller_of_interest(l, caller))
             }
             Step::Finish(place) if place.l == l && place.frame == caller => Some(caller),
@@ -263,7 +291,9 @@ impl Core {
             {
                 return self.stop(l, StopReason::Step);
             }
-            Step::Over(start) if start.place == here && !start.replaced && start.line != line => {
+            Step::Over(start) | Step::Into(start, _)
+                if start.place == here && !start.replaced && start.line != line =>
+            {
                 return self.stop(l, StopReason::Step);
             }
             Step::None => {}
@@ -291,6 +321,14 @@ impl Core {
                 Verdict::Go
             }
         }
+    }
+
+    /// Whether the debugger has changed its mind since `l` resumed a coroutine.
+    #[inline]
+    pub(super) fn is_news_to(&self, l: *mut lua_State) -> bool {
+        // SAFETY: a live state.
+        let epoch = unsafe { (*layout::state(l)).basehookcount };
+        self.attention() != 0 || (self.armed.get() && epoch != self.epoch.get())
     }
 
     /// A coroutine has yielded or ended, and control is back in its resumer `l`,

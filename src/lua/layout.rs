@@ -105,14 +105,22 @@ pub(crate) struct Proto {
     sizeabslineinfo: c_int,
     pub(crate) linedefined: c_int,
     pub(crate) lastlinedefined: c_int,
-    k: *mut c_void,
+    k: *const TValue,
     pub(crate) code: *const u32,
     p: *const *const Proto,
-    upvalues: *mut c_void,
+    upvalues: *const UpvalueInfo,
     lineinfo: *const i8,
     abslineinfo: *const AbsLineInfo,
     locvars: *mut c_void,
     pub(crate) source: *const TString,
+}
+
+#[repr(C)]
+struct UpvalueInfo {
+    name: *const TString,
+    instack: u8,
+    idx: u8,
+    kind: u8,
 }
 
 #[repr(C)]
@@ -140,6 +148,19 @@ pub(crate) struct TString {
     hash: u32,
     length: usize,
     contents: [c_char; 0],
+}
+
+impl TString {
+    /// The string's contents.
+    ///
+    /// # Safety
+    /// A live string of the VM.
+    unsafe fn bytes(&self) -> &[u8] {
+        let bytes = (&raw const self.contents).cast::<u8>();
+        let length = if self.shrlen == 0xFF { self.length } else { usize::from(self.shrlen) };
+        // SAFETY: `contents` of both kinds of strings is `length` bytes and a zero.
+        unsafe { slice::from_raw_parts(bytes, length) }
+    }
 }
 
 #[repr(C)]
@@ -238,14 +259,32 @@ impl Proto {
         if self.source.is_null() {
             return b"=?";
         }
-        // SAFETY: a prototype keeps its source string alive; `contents` of both
-        // string kinds is `length` bytes and a terminating zero.
+        // SAFETY: a prototype keeps its source string alive.
+        unsafe { (*self.source).bytes() }
+    }
+
+    /// The instructions.
+    pub(crate) fn instructions(&self) -> &[u32] {
+        // SAFETY: `code` holds `sizecode` instructions.
+        unsafe { array(self.code, self.sizecode) }
+    }
+
+    /// The constant of this number, if it is a string.
+    pub(crate) fn string_constant(&self, index: usize) -> Option<&[u8]> {
+        const STRING: u8 = 4;
+        // SAFETY: `k` holds `sizek` values, and keeps its strings alive.
         unsafe {
-            let source = &*self.source;
-            let bytes = (&raw const source.contents).cast::<u8>();
-            let length =
-                if source.shrlen == 0xFF { source.length } else { usize::from(source.shrlen) };
-            slice::from_raw_parts(bytes, length)
+            let value = array(self.k, self.sizek).get(index)?;
+            (value.tt & 0x0F == STRING).then(|| (*value.value.cast::<TString>()).bytes())
+        }
+    }
+
+    /// The name of the upvalue of this number, if it was not stripped.
+    pub(crate) fn upvalue_name(&self, index: usize) -> Option<&[u8]> {
+        // SAFETY: `upvalues` holds `sizeupvalues` descriptions.
+        unsafe {
+            let upvalue = array(self.upvalues, self.sizeupvalues).get(index)?;
+            upvalue.name.as_ref().map(|name| name.bytes())
         }
     }
 
@@ -266,7 +305,7 @@ impl Proto {
 
     /// The line of each instruction. They are stored as deltas with absolute
     /// restarts (`luaG_getfuncline`, ldebug.c).
-    fn lines(&self) -> impl Iterator<Item = (usize, u32)> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, u32)> {
         // SAFETY: both arrays have the stated sizes.
         let (deltas, absolute) = unsafe {
             (array(self.lineinfo, self.sizelineinfo), array(self.abslineinfo, self.sizeabslineinfo))
@@ -291,8 +330,7 @@ impl Proto {
     /// that comes round to its head is one.
     pub(crate) fn starts_line(&self, pc: c_int) -> bool {
         let Ok(pc) = usize::try_from(pc) else { return true };
-        // SAFETY: `code` holds `sizecode` instructions.
-        let instruction = unsafe { array(self.code, self.sizecode) }.get(pc);
+        let instruction = self.instructions().get(pc);
         if instruction.is_some_and(|it| LOOPS.contains(&(it & OPCODE))) {
             return true;
         }

@@ -39,6 +39,7 @@ pub(super) fn capabilities() -> Capabilities {
         supports_delayed_stack_trace_loading: yes,
         supports_loaded_sources_request: yes,
         supports_modules_request: yes,
+        supports_step_in_targets_request: yes,
         supports_terminate_request: yes,
         supports_restart_request: yes,
         support_terminate_debuggee: yes,

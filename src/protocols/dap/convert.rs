@@ -52,6 +52,18 @@ pub(super) fn frame(client: &Client, frame: &debug::Frame) -> StackFrame {
     }
 }
 
+/// A call that could be stepped into.
+pub(super) fn step_in_target(target: debug::StepInTarget) -> dapts::StepInTarget {
+    dapts::StepInTarget {
+        id: u64::from(target.id),
+        label: target.label,
+        line: None,
+        column: None,
+        end_line: None,
+        end_column: None,
+    }
+}
+
 pub(super) fn scope(scope: debug::Scope) -> Scope {
     let hint = match scope.name.as_str() {
         "Locals" => Some(ScopePresentationHint::Locals),

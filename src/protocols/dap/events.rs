@@ -3,16 +3,13 @@
 //! Runs on the Lua thread and therefore only converts and queues.
 
 use std::sync::Arc;
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Mutex, PoisonError};
 
 use dapts::{
-    BreakpointEvent, BreakpointEventReason, ContinuedEvent, InvalidatedAreas, InvalidatedEvent,
-    LoadedSourceEvent, LoadedSourceEventReason, ModuleEvent, ModuleEventReason, OutputEvent,
-    OutputEventCategory, ProcessEvent, ProcessEventStartMethod, ProgressEndEvent,
-    ProgressStartEvent, TerminatedEvent, ThreadEvent, ThreadEventReason, event,
+    BreakpointEvent, BreakpointEventReason, InvalidatedAreas, InvalidatedEvent, LoadedSourceEvent,
+    LoadedSourceEventReason, ModuleEvent, ModuleEventReason, OutputEvent, OutputEventCategory,
+    ProcessEvent, ProcessEventStartMethod, ProgressEndEvent, ProgressStartEvent, TerminatedEvent,
+    ThreadEvent, ThreadEventReason, event,
 };
 use serde_json::json;
 
@@ -29,27 +26,18 @@ pub(super) struct Events {
     outgoing: Outgoing,
     /// Of standard output, standard error and console: characters cut in two.
     streams: Mutex<[TextStream; 3]>,
-    /// Whether the client knows of the latest stop.
-    told_of_stop: AtomicBool,
 }
 
 impl Events {
     pub(super) fn new(client: Arc<Client>, outgoing: Outgoing) -> Self {
         let streams = Mutex::default();
-        Self { client, outgoing, streams, told_of_stop: AtomicBool::new(false) }
+        Self { client, outgoing, streams }
     }
 
     /// Passes on one event of the core.
     pub(super) fn tell(&self, event: Event) {
         match event {
             Event::Stopped(reason) => self.stopped(reason),
-            Event::Continued => {
-                self.told_of_stop.store(false, Ordering::Release);
-                self.send::<event::Continued>(&ContinuedEvent {
-                    thread_id: THREAD,
-                    all_threads_continued: Some(true),
-                });
-            }
             Event::Output(output) => self.output(&output),
             Event::BreakpointChanged(breakpoint) => {
                 self.send::<event::Breakpoint>(&BreakpointEvent {
@@ -61,13 +49,6 @@ impl Events {
             Event::Progress(progress) => self.progress(progress),
             Event::Exited(code) => self.exited(code),
             Event::Terminated => self.send::<event::Terminated>(&TerminatedEvent::default()),
-        }
-    }
-
-    /// Tells of a stop that happened before the client came.
-    pub(super) fn stopped_before(&self) {
-        if !self.told_of_stop.load(Ordering::Acquire) {
-            self.stopped(StopReason::Pause);
         }
     }
 
@@ -100,7 +81,6 @@ impl Events {
     }
 
     fn stopped(&self, reason: StopReason) {
-        self.told_of_stop.store(true, Ordering::Release);
         self.send::<event::Stopped>(&convert::stopped(reason));
     }
 

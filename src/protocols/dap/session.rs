@@ -11,8 +11,8 @@ use dapts::{
         Attach, BreakpointLocations, Cancel, Completions, ConfigurationDone, Continue, Disconnect,
         Evaluate, ExceptionInfo, Initialize, Launch, LoadedSources, Locations, Modules, Next,
         Pause, Restart, Scopes, SetBreakpoints, SetExceptionBreakpoints, SetExpression,
-        SetFunctionBreakpoints, SetVariable, Source, StackTrace, StepIn, StepOut, Terminate,
-        Threads, Variables,
+        SetFunctionBreakpoints, SetVariable, Source, StackTrace, StepIn, StepInTargets, StepOut,
+        Terminate, Threads, Variables,
     },
 };
 use serde_json::Value;
@@ -204,7 +204,16 @@ impl Session {
                 self.go_on::<Continue>(request, Resume::Continue, body);
             }
             Next::COMMAND => self.go_on::<Next>(request, Resume::Over, Value::Null),
-            StepIn::COMMAND => self.go_on::<StepIn>(request, Resume::In, Value::Null),
+            StepIn::COMMAND => {
+                // The targets' ids are the core's.
+                let target = request.arguments.get("targetId").and_then(Value::as_u64);
+                let target = target.and_then(|target| u32::try_from(target).ok());
+                let how = target.map_or(Resume::In, Resume::Into);
+                self.go_on::<StepIn>(request, how, Value::Null);
+            }
+            StepInTargets::COMMAND => {
+                self.in_lane::<StepInTargets>(request, inspect::step_in_targets, Work::LookStopped);
+            }
             StepOut::COMMAND => self.go_on::<StepOut>(request, Resume::Out, Value::Null),
             unknown => {
                 let error = RequestError::new(format!("unsupported request '{unknown}'"));

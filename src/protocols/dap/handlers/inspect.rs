@@ -4,8 +4,9 @@ use dapts::{
     CompletionsArguments, CompletionsResponse, EvaluateArguments, EvaluateArgumentsContext,
     EvaluateResponse, ExceptionInfoArguments, ExceptionInfoResponse, ScopesArguments,
     ScopesResponse, SetExpressionArguments, SetExpressionResponse, SetVariableArguments,
-    SetVariableResponse, StackTraceArguments, StackTraceResponse, ValueFormat, VariablesArguments,
-    VariablesArgumentsFilter, VariablesResponse,
+    SetVariableResponse, StackTraceArguments, StackTraceResponse, StepInTargetsArguments,
+    StepInTargetsResponse, ValueFormat, VariablesArguments, VariablesArgumentsFilter,
+    VariablesResponse,
 };
 
 use crate::{
@@ -38,6 +39,16 @@ pub(in crate::protocols::dap) fn scopes(
 ) -> Answer<ScopesResponse> {
     let scopes = inspector.scopes(core_i64(arguments.frame_id))?;
     Ok(ScopesResponse { scopes: scopes.into_iter().map(convert::scope).collect() })
+}
+
+pub(in crate::protocols::dap) fn step_in_targets(
+    _: &Client,
+    inspector: &Inspector<'_>,
+    arguments: StepInTargetsArguments,
+) -> Answer<StepInTargetsResponse> {
+    let targets = inspector.step_in_targets(core_i64(arguments.frame_id))?;
+    let targets = targets.into_iter().map(convert::step_in_target).collect();
+    Ok(StepInTargetsResponse { targets })
 }
 
 pub(in crate::protocols::dap) fn exception_info(

@@ -11,16 +11,13 @@ use dapts::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{
-    debug::RunState,
-    protocols::dap::{
-        THREAD,
-        capabilities::capabilities,
-        client::{Client, core_i64},
-        message::{Answer, Message, Request, RequestError},
-        paths::{PathMapping, PathMappings},
-        session::Session,
-    },
+use crate::protocols::dap::{
+    THREAD,
+    capabilities::capabilities,
+    client::{Client, core_i64},
+    message::{Answer, Message, Request, RequestError},
+    paths::{PathMapping, PathMappings},
+    session::Session,
 };
 
 /// What `attach` and `launch` understand. The program itself is none of their
@@ -101,10 +98,6 @@ pub(in crate::protocols::dap) fn configuration_done(
     session: &mut Session,
     _: ConfigurationDoneArguments,
 ) -> Answer<()> {
-    // A debugger before this one may have left the program stopped.
-    if let (RunState::Stopped, Some(events)) = (session.control.state(), session.events()) {
-        events.stopped_before();
-    }
     session.control.configuration_done();
     Ok(())
 }
