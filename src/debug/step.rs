@@ -89,7 +89,7 @@ impl Core {
             Resume::Continue if in_lua => Step::Leave,
             Resume::Continue => Step::None,
             // An error is on its way: whoever runs a line next has dealt with it.
-            Resume::In | Resume::Over if from.is_null() => {
+            Resume::In | Resume::Over | Resume::Into(_) if from.is_null() => {
                 Step::In(Start { place, line: 0, replaced: false })
             }
             Resume::Out if from.is_null() => Step::None,
@@ -97,11 +97,10 @@ impl Core {
                 let start = Start { place, line: line_of(l, from), replaced: false };
                 if how == Resume::In { Step::In(start) } else { Step::Over(start) }
             }
-            Resume::Into(pc) if in_lua => {
+            Resume::Into(pc) => {
                 let start = Start { place, line: line_of(l, from), replaced: false };
                 Step::Into(start, pc)
             }
-            Resume::Into(_) => Step::None,
             Resume::In | Resume::Over | Resume::Out => {
                 // SAFETY: an active frame has a caller or is the base.
                 Step::Finish(Place {

@@ -180,6 +180,7 @@ impl Vm {
         let l = running();
         let waited = core.wait_for_debugger(l).map_err(|_| Waited::Stopped);
         core.shared.set_state(RunState::Running);
+        core.refresh();
         core.arm(l);
         waited
     }
