@@ -6,6 +6,7 @@
 mod bridge;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
 };
@@ -14,7 +15,10 @@ pub use bridge::{block_on, runtime};
 
 use crate::{
     api,
-    debug::{After, Control, Event, Failure, Program, StopRequest, Vm, VmOptions, Work},
+    debug::{
+        After, Completion, Control, EvaluateContext, Event, Failure, Inspector, Program,
+        StopRequest, Variable, Vm, VmOptions, Work,
+    },
 };
 
 /// Stack of a session's thread, in bytes: Lua nests two hundred native calls at
@@ -39,6 +43,8 @@ pub struct SessionOptions {
     pub vm: VmOptions,
     /// Send output only to the debugger, not to this process's own streams.
     pub output_to_debugger: bool,
+    /// The script that is going to run, for debuggers that come before it does.
+    pub main_script: Option<PathBuf>,
     /// Opens DAP for `Debug.enableDAP`; without it that is an error.
     pub enable_dap: Option<EnableDap>,
 }
@@ -60,6 +66,9 @@ impl Session {
     /// If the thread or the VM cannot be made.
     pub fn start(options: SessionOptions) -> Result<Self, String> {
         let control = Control::new(!options.output_to_debugger);
+        if let Some(path) = &options.main_script {
+            control.set_main_script(path);
+        }
         let (ready, is_ready) = mpsc::channel();
         let (inner, given) = (control.clone(), options.clone());
         let thread = thread::Builder::new()
@@ -94,6 +103,31 @@ impl Session {
         let (done, outcome) = mpsc::channel();
         self.control.work(run(program, done));
         outcome
+    }
+
+    /// What could be written at a byte offset of a text.
+    ///
+    /// # Errors
+    /// If the session has ended.
+    pub async fn complete(&self, text: String, offset: usize) -> Result<Vec<Completion>, String> {
+        self.control.visit(move |inspector| inspector.completions(&text, offset, None)).await
+    }
+
+    /// The value that a name or a path such as `a.b[1]` has among the globals;
+    /// calls nothing.
+    ///
+    /// # Errors
+    /// If it has none, or the session has ended.
+    pub async fn inspect(&self, path: String) -> Result<Variable, String> {
+        let look = move |inspector: &Inspector<'_>| {
+            inspector.evaluate(&path, None, EvaluateContext::Hover, false)
+        };
+        self.control.visit(look).await?
+    }
+
+    /// Ends the program that runs, as Ctrl-C does; the session lives on.
+    pub fn interrupt(&self) {
+        self.control.stop(StopRequest::Interrupt);
     }
 
     /// Tells the debugger how the session ended, and ends its thread.

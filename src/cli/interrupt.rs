@@ -57,3 +57,20 @@ pub(super) fn on_stop_signals(on_stop: impl Fn(c_int) + Send + 'static) -> io::R
     }
     Ok(())
 }
+
+/// Has the system send SIGTERM to this process when its parent dies: a script
+/// that an adapter started must not outlive an adapter that was killed.
+///
+/// Elsewhere than on Linux the script ends when the adapter's connection does.
+pub(super) fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: changes a flag of this process; the arguments are numbers.
+    unsafe {
+        let parent = libc::getppid();
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+        // It may have died just before.
+        if libc::getppid() != parent {
+            libc::raise(libc::SIGTERM);
+        }
+    }
+}

@@ -123,8 +123,15 @@ fn execute(
             args: [vec![name], args.clone()].concat(),
         },
         output_to_debugger: limits.output_to_debugger,
+        main_script: match &code {
+            Code::File(path) => Some(path.clone()),
+            Code::Text { .. } | Code::Expression { .. } => None,
+        },
         enable_dap: Some(dap_opener(&servers, limits.output_to_debugger)),
     };
+    if limits.output_to_debugger {
+        interrupt::end_with_parent();
+    }
     let session = Session::start(options).map_err(|message| anyhow!(message))?;
     if let Some(port) = limits.dap {
         session.enable_dap(port).map_err(|message| anyhow!(message))?;
@@ -158,8 +165,11 @@ fn dap_opener(servers: &Servers, end_with_client: bool) -> EnableDap {
         let server = runtime
             .block_on(dap::listen(port, control.clone(), options))
             .map_err(|error| format!("{error:#}"))?;
-        // Tools wait for this line; nobody to tell if it cannot be written.
-        let _ = writeln!(io::stderr(), "dap: listening on {}", server.address);
+        // Tools wait for this line.
+        let told = writeln!(io::stderr(), "dap: listening on {}", server.address);
+        if end_with_client && let Err(error) = told {
+            return Err(format!("the adapter is gone: {error}"));
+        }
         let port = server.address.port();
         servers.push(server);
         Ok(port)

@@ -26,8 +26,11 @@ pub(super) struct Tables {
     lines: Vec<LineBreakpoint>,
     functions: Vec<FunctionBreakpoint>,
     pub(super) filters: ExceptionFilters,
-    /// `justMyCode`: only files below these folders are stepped into.
+    /// `justMyCode`: only files below these folders are stepped into. Empty: the
+    /// folder of the main script.
     pub(super) roots: Option<Vec<PathBuf>>,
+    /// The main script, known before it is loaded.
+    pub(super) main: Option<PathBuf>,
     /// How the client spells a canonical path.
     spellings: HashMap<PathBuf, PathBuf>,
     next_id: i64,
@@ -332,6 +335,24 @@ impl Tables {
         self.filters = ExceptionFilters::default();
         self.roots = None;
         self.spellings.clear();
+    }
+
+    /// The main script, or whatever was loaded first.
+    pub(super) fn main_source(&self) -> Option<Source> {
+        let known = self.main.as_deref().map(source_of_path);
+        known.or_else(|| self.sources.all().next().map(|(_, loaded)| loaded.source.clone()))
+    }
+
+    /// [`Tables::roots`], with the main script's folder in the place of none.
+    pub(super) fn effective_roots(&self) -> Option<Vec<PathBuf>> {
+        let roots = self.roots.as_ref()?;
+        if !roots.is_empty() {
+            return Some(roots.clone());
+        }
+        match self.main_source()?.id {
+            SourceId::File(path) => Some(vec![path.parent()?.to_owned()]),
+            _ => None,
+        }
     }
 
     /// Remembers how the client writes a path.

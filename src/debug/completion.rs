@@ -67,15 +67,14 @@ fn parse_path(text: &str) -> Option<Vec<Key>> {
     matches!(keys.first(), Some(Key::Name(_))).then_some(keys)
 }
 
-/// The value of a path in a frame, raw.
+/// The value of a path in a frame, raw; `None` if the text is no path.
 pub(super) fn resolve(
     inspector: &Inspector<'_>,
     place: FramePlace,
     text: &str,
     renderer: &Renderer<'_>,
-) -> Result<Variable, String> {
-    let keys = parse_path(text)
-        .ok_or("only names and fields are looked up here; use the console to evaluate")?;
+) -> Option<Result<Variable, String>> {
+    let keys = parse_path(text)?;
     let l = inspector.core.aux;
     // SAFETY: the program stands still; the stack is as before at the end.
     unsafe {
@@ -88,7 +87,7 @@ pub(super) fn resolve(
             Err(format!("'{}' has no value here", text.trim()))
         };
         ffi::lua_settop(l, base);
-        result
+        Some(result)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         inspector::Inspector,
         model::{
             Breakpoint, BreakpointSpec, Event, ExceptionFilters, FunctionBreakpointSpec,
-            OutputCategory, Resume, Source, SourceId,
+            OutputCategory, Resume, Source,
         },
         output::Output,
         shared::{Mail, RunState, Shared, Sink, StopRequest, Work},
@@ -177,15 +177,9 @@ impl Control {
     /// Steps only into files below these folders; `None` for everywhere, an empty
     /// list for the folder of the main script.
     pub fn set_just_my_code(&self, roots: Option<Vec<PathBuf>>) {
-        let main = self.main_script();
-        let roots = roots.map(|roots| {
-            let beside_main = || match main.map(|main| main.id) {
-                Some(SourceId::File(path)) => path.parent().map(Path::to_owned),
-                _ => None,
-            };
-            let given = roots.iter().map(|root| chunk::canonical(root)).collect::<Vec<_>>();
-            if given.is_empty() { beside_main().into_iter().collect() } else { given }
-        });
+        let canonical =
+            |roots: Vec<PathBuf>| roots.iter().map(|root| chunk::canonical(root)).collect();
+        let roots = roots.map(canonical);
         self.shared.tables().roots = roots;
         self.shared.tables_changed();
     }
@@ -198,6 +192,12 @@ impl Control {
         }
         self.shared.held.store(false, Ordering::SeqCst);
         self.shared.kick();
+    }
+
+    /// The debugger that is attached only listens (`noDebug`): nothing, not even
+    /// `Debug.breakpoint()`, stops the program.
+    pub fn only_listen(&self) {
+        self.shared.passive.store(true, Ordering::SeqCst);
     }
 
     /// The next line that is the first of a program stops it.
@@ -273,9 +273,14 @@ impl Control {
         self.shared.state()
     }
 
-    /// The first source that was loaded.
+    /// The main script, or the source that was loaded first.
     pub fn main_script(&self) -> Option<Source> {
-        self.shared.tables().sources.all().next().map(|(_, loaded)| loaded.source.clone())
+        self.shared.tables().main_source()
+    }
+
+    /// Says which script is going to run, before it does.
+    pub fn set_main_script(&self, path: &Path) {
+        self.shared.tables().main = Some(chunk::canonical(path));
     }
 
     /// What to call the program.
@@ -342,6 +347,7 @@ impl Drop for Attachment {
             tables.forget_client();
             drop(tables);
             self.shared.entry.store(false, Ordering::SeqCst);
+            self.shared.passive.store(false, Ordering::SeqCst);
             self.shared.pause.store(false, Ordering::SeqCst);
             // Before another debugger can come and find it stopped.
             if !self.shared.held.load(Ordering::SeqCst)

@@ -19,7 +19,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mlua::ffi::{self, lua_State};
+use mlua::{
+    WeakLua,
+    ffi::{self, lua_State},
+};
 
 use crate::{
     debug::{
@@ -57,6 +60,8 @@ pub(super) struct Core {
     pub(super) deadline: Cell<Option<Instant>>,
     /// The running evaluation has been told to end.
     pub(super) evaluation_over: Cell<bool>,
+    /// The running evaluation may not call anything.
+    pub(super) pure: Cell<bool>,
     /// The frame in which names are looked up by an evaluation.
     pub(super) frame: Cell<(*mut lua_State, *mut CallInfo)>,
     /// An error crosses from a coroutine to its resumer and was seen already.
@@ -67,6 +72,8 @@ pub(super) struct Core {
     pub(super) attached: Cell<bool>,
     /// Conditions compiled into the registry.
     pub(super) compiled: RefCell<Vec<Weak<Live>>>,
+    /// The VM, to lift its memory limit; unset without one.
+    pub(super) limited: RefCell<Option<(WeakLua, usize)>>,
     /// Registry slot of the message for exhausted memory; 0 without a limit.
     pub(super) memory_message: Cell<c_int>,
     next_progress: Cell<u32>,
@@ -298,6 +305,24 @@ impl Core {
         self.evaluation_over.get() || self.attention() & STOPPING != 0
     }
 
+    /// Lets the debugger use memory that the program may not: where it looks,
+    /// nothing could catch an error of the allocator.
+    pub(super) fn unlimited<R>(&self, work: impl FnOnce() -> R) -> R {
+        let limited = self.limited.borrow().clone();
+        let lua = limited.and_then(|(lua, limit)| Some((lua.try_upgrade()?, limit)));
+        let set = |limit: usize| {
+            if let Some((lua, _)) = &lua
+                && let Err(error) = lua.set_memory_limit(limit)
+            {
+                tracing::debug!("the memory limit stays: {error}");
+            }
+        };
+        set(0);
+        let result = work();
+        set(lua.as_ref().map_or(0, |(_, limit)| *limit));
+        result
+    }
+
     /// Looks at flags and mail. To be called on the Lua thread, in `l`, where
     /// the program may stand still.
     pub(super) fn attend(&self, l: *mut lua_State) -> Verdict {
@@ -411,12 +436,14 @@ impl Core {
             stop: RefCell::new(None),
             deadline: Cell::new(None),
             evaluation_over: Cell::new(false),
+            pure: Cell::new(false),
             frame: Cell::new((ptr::null_mut(), ptr::null_mut())),
             propagating: Cell::new(false),
             dead_traces: RefCell::default(),
             filters: RefCell::default(),
             attached: Cell::new(false),
             compiled: RefCell::default(),
+            limited: RefCell::default(),
             memory_message: Cell::new(0),
             next_progress: Cell::new(0),
             thrower: Cell::new((ptr::null_mut(), ptr::null_mut())),

@@ -67,7 +67,7 @@ impl Filters {
         Self {
             all: tables.filters.all.clone(),
             uncaught: tables.filters.uncaught.clone(),
-            roots: tables.roots.clone(),
+            roots: tables.effective_roots(),
         }
     }
 }

@@ -61,6 +61,8 @@ impl Drop for Results<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grammar {
     Expression,
+    /// An expression that calls nothing.
+    Pure,
     /// An expression, or else statements.
     Any,
 }
@@ -77,6 +79,24 @@ impl Core {
         };
         self.evaluation_over.set(true);
         Some(reason)
+    }
+
+    /// Whether a pure evaluation may enter the function that `l` is about to run:
+    /// only its own chunk and the look-up of names.
+    pub(super) fn may_enter(l: *mut lua_State) -> bool {
+        // SAFETY: a call event; one free slot.
+        unsafe {
+            let state = &raw mut *layout::state(l);
+            let frame = (*state).ci;
+            if (*frame).previous == &raw mut (*state).base_ci {
+                return true;
+            }
+            let mut record = layout::activation(frame);
+            raw::get_info(l, c"f", &mut record);
+            let function = raw::c_function_at(l, -1);
+            ffi::lua_pop(l, 1);
+            function == read_name as *mut std::ffi::c_void
+        }
     }
 
     /// Evaluates a text in a frame (null: among the globals).
@@ -103,7 +123,10 @@ impl Core {
             }
             let outcome = compiled.and_then(|()| {
                 let count = push_varargs(l, frame, co);
-                self.run(co, l, frame, count, limit)
+                let before = self.pure.replace(grammar == Grammar::Pure);
+                let outcome = self.run(co, l, frame, count, limit);
+                self.pure.set(before);
+                outcome
             });
             match outcome {
                 Ok(count) => {
@@ -141,7 +164,7 @@ impl Core {
             self.shared.cancel_evaluation.store(false, Ordering::SeqCst);
             self.shared.attention.fetch_or(EVALUATING, Ordering::SeqCst);
         }
-        Self::watch_evaluation(co);
+        self.watch_evaluation(co);
         let link = Link { running: co, previous: head(), wraps: false };
         set_head(&raw const link);
         let mut results = 0;

@@ -148,6 +148,10 @@ impl Core {
     fn event(&self, l: *mut lua_State, event: c_int, line: c_int) -> Raise {
         let attention = self.attention();
         if attention & EVALUATING != 0 {
+            let is_call = matches!(event, ffi::LUA_HOOKCALL | ffi::LUA_HOOKTAILCALL);
+            if is_call && self.pure.get() && !Self::may_enter(l) {
+                return Raise::EvaluationOver(c"functions are not called here; use the console");
+            }
             return self.evaluation_ended().map_or(Raise::Nothing, Raise::EvaluationOver);
         }
         if attention & STOPPING != 0 {
@@ -203,7 +207,7 @@ impl Core {
     #[inline]
     pub(super) fn arm_resumed(&self, co: *mut lua_State) {
         if self.attention() & EVALUATING != 0 {
-            Self::watch_evaluation(co);
+            self.watch_evaluation(co);
             return;
         }
         // SAFETY: a live coroutine.
@@ -217,9 +221,10 @@ impl Core {
     }
 
     /// Gives an evaluation (or a coroutine that it resumes) its clock.
-    pub(super) fn watch_evaluation(co: *mut lua_State) {
+    pub(super) fn watch_evaluation(&self, co: *mut lua_State) {
+        let calls = if self.pure.get() { CALL } else { 0 };
         // SAFETY: a live coroutine of this VM.
-        unsafe { ffi::lua_sethook(co, Some(hook), COUNT, TICKS) };
+        unsafe { ffi::lua_sethook(co, Some(hook), COUNT | calls, TICKS) };
     }
 
     /// Makes the very next instruction of the frame that is being returned to

@@ -176,10 +176,14 @@ impl<'a> Inspector<'a> {
         let place = self.place(frame)?;
         let renderer = Renderer::new(self.core, hex);
         if context == EvaluateContext::Hover {
-            return completion::resolve(self, place, expression, &renderer);
+            let found = completion::resolve(self, place, expression, &renderer);
+            if let Some(found) = found {
+                return found;
+            }
         }
         let (grammar, limit) = match context {
             EvaluateContext::Repl => (Grammar::Any, REPL_LIMIT),
+            EvaluateContext::Hover => (Grammar::Pure, WATCH_LIMIT),
             _ => (Grammar::Expression, WATCH_LIMIT),
         };
         let results = self.core.evaluate(place.l, place.frame, expression, grammar, limit)?;

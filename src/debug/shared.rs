@@ -120,6 +120,8 @@ pub(super) struct Shared {
     pub(super) configured: AtomicBool,
     /// A debugger left and asked for the program to stay stopped.
     pub(super) held: AtomicBool,
+    /// The debugger only listens: nothing stops the program.
+    pub(super) passive: AtomicBool,
     /// The program was stopped when the debugger came.
     pub(super) stopped_before: AtomicBool,
     /// A new debugger is to be told that the program is stopped.
@@ -163,6 +165,7 @@ impl Shared {
             cancel_progress: AtomicU32::new(0),
             configured: AtomicBool::new(false),
             held: AtomicBool::new(false),
+            passive: AtomicBool::new(false),
             stopped_before: AtomicBool::new(false),
             announce: AtomicBool::new(false),
             entry: AtomicBool::new(false),

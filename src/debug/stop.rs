@@ -42,7 +42,8 @@ impl Core {
             // SAFETY: `frame` runs, and this is its hook.
             let quick = unsafe { condition.decide(l, frame) };
             let holds = quick.unwrap_or_else(|| {
-                self.evaluate_condition(l, frame, live, &condition.text).unwrap_or_else(|message| {
+                let evaluate = || self.evaluate_condition(l, frame, live, &condition.text);
+                self.unlimited(evaluate).unwrap_or_else(|message| {
                     if !live.complained.swap(true, Ordering::Relaxed) {
                         self.say(
                             l,
@@ -69,12 +70,14 @@ impl Core {
         for part in &message.parts {
             match part {
                 LogPart::Text(words) => text.push_str(words),
-                LogPart::Expression(expression) => match self.evaluate_text(l, frame, expression) {
-                    Ok(value) => text.push_str(&value),
-                    Err(message) => {
-                        let _ = write!(text, "{{{expression}: {message}}}");
+                LogPart::Expression(expression) => {
+                    match self.unlimited(|| self.evaluate_text(l, frame, expression)) {
+                        Ok(value) => text.push_str(&value),
+                        Err(message) => {
+                            let _ = write!(text, "{{{expression}: {message}}}");
+                        }
                     }
-                },
+                }
             }
         }
         text.push('\n');
@@ -95,7 +98,7 @@ impl Core {
 
     /// Stands still, with an error object to show.
     pub(super) fn stop_with(&self, stop: Stop) -> Verdict {
-        if !self.attached.get() {
+        if !self.attached.get() || self.shared.passive.load(Ordering::SeqCst) {
             return Verdict::Go;
         }
         self.set_step(Step::None);
@@ -108,7 +111,7 @@ impl Core {
         *self.stop.borrow_mut() = Some(stop);
         shared.set_state(RunState::Stopped);
         shared.send(Event::Stopped(reason.clone()));
-        let how = self.stand_still(l, &reason);
+        let how = self.unlimited(|| self.stand_still(l, &reason));
         *self.stop.borrow_mut() = None;
         shared.output.flush();
         shared.set_state(RunState::Running);
@@ -156,6 +159,6 @@ impl Core {
 
     /// Lets a front end look while the program is not stopped.
     pub(super) fn visit(&self, l: *mut lua_State, visit: Visit) {
-        visit(&Inspector::new(self, l, &Handles::default()));
+        self.unlimited(|| visit(&Inspector::new(self, l, &Handles::default())));
     }
 }

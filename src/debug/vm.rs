@@ -107,6 +107,7 @@ impl Vm {
         lua.globals().raw_set("arg", arg)?;
         if options.memory_limit > 0 {
             lua.set_memory_limit(options.memory_limit)?;
+            *core.limited.borrow_mut() = Some((lua.weak(), options.memory_limit));
         }
         Ok(())
     }
@@ -161,6 +162,7 @@ impl Vm {
             unsafe { errors::call(core, program) }
         });
         core.set_step(Step::None);
+        core.shared.clear_stop_request();
         core.shared.set_state(RunState::Idle);
         core.shared.output.flush();
         // SAFETY: nothing runs on the main state.

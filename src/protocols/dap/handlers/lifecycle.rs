@@ -84,7 +84,9 @@ fn start(session: &mut Session, raw: Value, method: ProcessEventStartMethod) -> 
     }));
     session.client()?.set_mappings(mappings);
     session.no_debug = arguments.no_debug.unwrap_or(false);
-    if arguments.stop_on_entry.unwrap_or(false) && !session.no_debug {
+    if session.no_debug {
+        control.only_listen();
+    } else if arguments.stop_on_entry.unwrap_or(false) {
         control.stop_on_entry();
     }
     session.start = Some(method);
