@@ -148,8 +148,13 @@ impl Core {
     fn event(&self, l: *mut lua_State, event: c_int, line: c_int) -> Raise {
         let attention = self.attention();
         if attention & EVALUATING != 0 {
-            let is_call = matches!(event, ffi::LUA_HOOKCALL | ffi::LUA_HOOKTAILCALL);
-            if is_call && self.pure.get() && !Self::may_enter(l) {
+            let refused = match event {
+                // The chunk has no callers to be replaced but itself.
+                ffi::LUA_HOOKTAILCALL => true,
+                ffi::LUA_HOOKCALL => !Self::may_enter(l),
+                _ => false,
+            };
+            if refused && self.pure.get() {
                 return Raise::EvaluationOver(c"functions are not called here; use the console");
             }
             return self.evaluation_ended().map_or(Raise::Nothing, Raise::EvaluationOver);
