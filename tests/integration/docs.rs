@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
 
@@ -93,7 +93,7 @@ fn llmspell(arguments: &[&str]) -> Output {
 fn help(command: &[&str]) -> String {
     let output = llmspell(&[command, &["--help"]].concat());
     assert!(output.status.success(), "{command:?} has no help");
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("help is UTF-8")
 }
 
 /// The long flags that a help text lists.
@@ -105,9 +105,9 @@ fn flags_of(help: &str) -> BTreeSet<String> {
 
 /// The ```` ```lua ```` blocks of a file; a ```` ```text ```` block right behind
 /// one is its output.
-fn examples(path: &PathBuf) -> Vec<Example> {
-    let text = fs::read_to_string(path).unwrap();
-    let name = path.file_name().unwrap().to_string_lossy();
+fn examples(path: &Path) -> Vec<Example> {
+    let text = fs::read_to_string(path).expect("the documentation can be read");
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut examples: Vec<Example> = Vec::new();
     // Whether nothing but blank lines has come since the last example.
     let mut right_behind = false;
