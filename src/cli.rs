@@ -120,15 +120,16 @@ fn labelled(message: &str, color: bool) -> String {
 
 fn parse(arguments: Vec<OsString>) -> Result<Arguments, clap::Error> {
     // Colored help follows the same rules as everything else.
-    let choice = arguments
-        .windows(2)
-        .find(|pair| pair[0] == "--color")
-        .and_then(|pair| match pair[1].to_str() {
-            Some("always") => Some(ColorChoice::Always),
-            Some("never") => Some(ColorChoice::Never),
-            _ => None,
-        })
-        .unwrap_or(ColorChoice::Auto);
+    let joined: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let is_given = |value: &str| {
+        joined.iter().any(|argument| *argument == format!("--color={value}"))
+            || joined.windows(2).any(|pair| pair[0] == "--color" && pair[1] == value)
+    };
+    let choice = match (is_given("always"), is_given("never")) {
+        (true, _) => ColorChoice::Always,
+        (_, true) => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    };
     let mut command = Arguments::command().color(choice);
     let matches = command.try_get_matches_from_mut(with_dap_port(arguments))?;
     Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
@@ -145,7 +146,8 @@ fn with_dap_port(arguments: Vec<OsString>) -> Vec<OsString> {
         let takes_value = ["--trace", "--color", "--timeout", "--memory"];
         let has_value = options && takes_value.iter().any(|it| argument == *it);
         // After the script's name come its own arguments.
-        options &= is_option || complete.len() < 2 || argument == "run";
+        let is_command = argument == "run" || argument == "exec";
+        options &= is_option || complete.is_empty() || is_command;
         complete.push(argument);
         if is_dap {
             let is_port = |next: &OsString| {
@@ -184,5 +186,6 @@ mod tests {
         check("l --trace info run --dap a.lua", "l --trace info run --dap 9556 a.lua");
         check("l run --timeout 3 --dap a.lua", "l run --timeout 3 --dap 9556 a.lua");
         check("l run a.lua --dap x", "l run a.lua --dap x");
+        check("l --trace warn exec --dap 1+1", "l --trace warn exec --dap 9556 1+1");
     }
 }

@@ -16,7 +16,7 @@ pub use bridge::{block_on, runtime};
 use crate::{
     api,
     debug::{
-        After, Completion, Control, EvaluateContext, Event, Failure, Inspector, Program,
+        After, Completion, Control, EvaluateContext, Event, Failure, Inspector, Program, RunState,
         StopRequest, Variable, Vm, VmOptions, Work,
     },
 };
@@ -138,7 +138,9 @@ impl Session {
     }
 
     fn shut_down(&mut self) {
-        self.control.stop(StopRequest::Terminate);
+        if self.control.state() != RunState::Idle {
+            self.control.stop(StopRequest::Terminate);
+        }
         self.control.work(Box::new(|_| After::Leave));
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported there.

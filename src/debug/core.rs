@@ -77,6 +77,8 @@ pub(super) struct Core {
     /// Registry slot of the message for exhausted memory; 0 without a limit.
     pub(super) memory_message: Cell<c_int>,
     next_progress: Cell<u32>,
+    /// Metatable of the errors that native functions raise.
+    pub(super) native_error: Cell<*const c_void>,
     /// Lua's own `error` and `assert`.
     pub(super) thrower: Cell<(*mut c_void, *mut c_void)>,
 }
@@ -446,6 +448,7 @@ impl Core {
             limited: RefCell::default(),
             memory_message: Cell::new(0),
             next_progress: Cell::new(0),
+            native_error: Cell::new(ptr::null()),
             thrower: Cell::new((ptr::null_mut(), ptr::null_mut())),
         }
     }

@@ -16,7 +16,10 @@ use std::{
     ptr,
 };
 
-use mlua::ffi::{self, lua_State};
+use mlua::{
+    Lua,
+    ffi::{self, lua_State},
+};
 
 use crate::{
     debug::{
@@ -83,6 +86,25 @@ pub(super) unsafe fn remember_throwers(core: &Core, l: *mut lua_State) {
         ffi::lua_getglobal(l, c"assert".as_ptr());
         core.thrower.set((raw::c_function_at(l, -2), raw::c_function_at(l, -1)));
         ffi::lua_pop(l, 2);
+    }
+}
+
+/// Notes what the errors of native functions look like: the metatable of one.
+///
+/// # Errors
+/// If memory is out.
+pub(super) fn remember_native_errors(core: &Core, lua: &Lua) -> mlua::Result<()> {
+    let probe =
+        lua.create_function(|_, ()| -> mlua::Result<()> { Err(mlua::Error::runtime("probe")) })?;
+    // SAFETY: runs protected; the function is the only argument.
+    unsafe {
+        lua.exec_raw::<()>(probe, |l| {
+            ffi::lua_pcall(l, 0, 0, 0);
+            if ffi::lua_getmetatable(l, -1) != 0 {
+                core.native_error.set(ffi::lua_topointer(l, -1));
+            }
+            ffi::lua_settop(l, 0);
+        })
     }
 }
 
@@ -215,12 +237,12 @@ unsafe fn native_error_text(l: *mut lua_State) -> Option<String> {
     // SAFETY: by the caller's promise; mlua's errors have a `__tostring` that
     // calls no Lua.
     unsafe {
-        if ffi::luaL_getmetafield(l, -1, c"__name".as_ptr()) == ffi::LUA_TNIL {
+        if ffi::lua_getmetatable(l, -1) == 0 {
             return None;
         }
-        let is_error = raw::string_at(l, -1) == Some(b"error");
+        let metatable = ffi::lua_topointer(l, -1);
         ffi::lua_pop(l, 1);
-        if !is_error {
+        if current().is_none_or(|core| core.native_error.get() != metatable) {
             return None;
         }
         ffi::luaL_tolstring(l, -1, ptr::null_mut());

@@ -147,8 +147,10 @@ unsafe fn name(core: &Core, l: *mut lua_State, record: &mut lua_Debug, is_lua: b
                 return name;
             }
         }
-        if !raw::text(record.namewhat).is_empty() {
-            return raw::text(record.name);
+        // `?` is the name of what came out of `t[k]`.
+        let called = raw::text(record.name);
+        if !raw::text(record.namewhat).is_empty() && called != "?" {
+            return called;
         }
         if !is_lua {
             return "(native function)".to_owned();

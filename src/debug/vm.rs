@@ -87,6 +87,7 @@ impl Vm {
     fn install(&self, options: &VmOptions) -> mlua::Result<()> {
         let lua = self.lua();
         let core = &self.core;
+        errors::remember_native_errors(core, lua)?;
         // SAFETY: runs protected.
         unsafe {
             lua.exec_raw::<()>((), |l| {
