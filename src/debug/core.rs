@@ -35,7 +35,7 @@ use crate::{
         step::Step,
         stop::Stop,
     },
-    lua::layout::{self, CallInfo, Proto, TString},
+    lua::layout::{self, CallInfo, Proto},
 };
 
 /// See the module.
@@ -145,29 +145,21 @@ pub(super) const ENTRY: u8 = 2;
 pub(super) const FOREIGN: u8 = 4;
 
 /// What is known of a function prototype.
+///
+/// Prototypes are told by address. One that was collected leaves its entry
+/// behind, but nothing can take its address without being loaded first, and
+/// loading empties the cache.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     proto: *const Proto,
-    /// With the two below: tells a prototype from another one that was later
-    /// put at its address.
-    source: *const TString,
-    code: *const u32,
-    linedefined: c_int,
-    /// [`LINES`] and its siblings.
-    pub(super) flags: u8,
     /// Bit `line % 64` is set for lines with breakpoints.
     pub(super) bits: u64,
+    /// [`LINES`] and its siblings.
+    pub(super) flags: u8,
 }
 
 impl Entry {
-    const NONE: Self = Self {
-        proto: ptr::null(),
-        source: ptr::null(),
-        code: ptr::null(),
-        linedefined: 0,
-        flags: 0,
-        bits: 0,
-    };
+    const NONE: Self = Self { proto: ptr::null(), bits: 0, flags: 0 };
 }
 
 /// Whether the program may go on.
@@ -184,32 +176,32 @@ impl Core {
     #[inline]
     pub(super) fn entry(&self, proto: &Proto) -> &Entry {
         let address = ptr::from_ref(proto) as usize;
-        let slot = (address >> 5 ^ address >> 16) % CACHE_SIZE;
-        // SAFETY: only this thread touches the cache, and no reference into it
-        // outlives the next call.
-        let entry = unsafe { &mut (&mut *self.cache.get())[slot] };
-        if !ptr::eq(entry.proto, proto)
-            || entry.source != proto.source
-            || entry.code != proto.code
-            || entry.linedefined != proto.linedefined
-        {
-            *entry = self.study(proto);
+        let slot = (address >> 6 ^ address >> 13) % CACHE_SIZE;
+        // SAFETY: only this thread touches the cache, no reference into it
+        // outlives the next call, and it has `CACHE_SIZE` entries.
+        unsafe {
+            let cache = &mut *self.cache.get();
+            let entry = cache.get_unchecked_mut(slot);
+            if !ptr::eq(entry.proto, proto) {
+                *entry = self.study(proto);
+            }
+            entry
         }
-        entry
+    }
+
+    /// A chunk was loaded: its functions may be where others have been.
+    pub(super) fn forget_protos(&self) {
+        self.starts.borrow_mut().clear();
+        // SAFETY: as in `entry`.
+        unsafe { (*self.cache.get()).fill(Entry::NONE) };
     }
 
     #[cold]
+    #[inline(never)]
     fn study(&self, proto: &Proto) -> Entry {
         let active = self.active.borrow();
         let name = proto.source_name();
-        let mut entry = Entry {
-            proto,
-            source: proto.source,
-            code: proto.code,
-            linedefined: proto.linedefined,
-            flags: 0,
-            bits: 0,
-        };
+        let mut entry = Entry { proto, bits: 0, flags: 0 };
         if let Some(breaks) = active.sources.get(name) {
             if !breaks.lines.is_empty() {
                 proto.for_each_line(|line| {
@@ -262,9 +254,7 @@ impl Core {
         self.attached.set(attached);
         *self.active.borrow_mut() = Arc::new(active);
         *self.filters.borrow_mut() = filters;
-        // SAFETY: as in `entry`.
-        unsafe { (*self.cache.get()).fill(Entry::NONE) };
-        self.starts.borrow_mut().clear();
+        self.forget_protos();
         self.forget_compiled();
         if !attached {
             self.set_step(Step::None);
@@ -298,6 +288,7 @@ impl Core {
         self.armed.set(armed);
     }
 
+    #[inline]
     pub(super) fn attention(&self) -> u32 {
         self.shared.attention.load(Ordering::Relaxed)
     }

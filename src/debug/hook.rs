@@ -48,57 +48,84 @@ const SETTLE_DEPTH: usize = 64;
 
 /// Lua's hook function.
 pub(super) unsafe extern "C-unwind" fn hook(l: *mut lua_State, record: *mut lua_Debug) {
-    // SAFETY: called by Lua on a running state, with a filled-in record; `ci` is
-    // the frame the event is about, and Lua frames answer `proto`.
+    // SAFETY: called by Lua on a running state, with a filled-in record.
+    unsafe {
+        if !is_nothing(l, &*record) {
+            attend_event(l, &*record);
+        }
+    }
+}
+
+/// The fast path: whether the event needs nothing but a change of the mask,
+/// which is then made.
+///
+/// # Safety
+/// Called from [`hook`]: `ci` is the frame the event is about.
+#[inline]
+unsafe fn is_nothing(l: *mut lua_State, record: &lua_Debug) -> bool {
+    // SAFETY: by the caller's promise; Lua frames answer `proto`.
+    unsafe {
+        let Some(core) = current() else { return false };
+        let state = &mut *layout::state(l);
+        if core.attention() != 0 || state.basehookcount != core.epoch.get() {
+            return false;
+        }
+        let frame = &mut *state.ci;
+        match record.event {
+            ffi::LUA_HOOKCALL | ffi::LUA_HOOKTAILCALL => {
+                if !frame.is_lua() {
+                    return true;
+                }
+                let flags = core.entry(frame.proto()).flags;
+                if flags & (LINES | ENTRY) == 0 {
+                    if state.hookmask & LINE != 0 {
+                        state.hookmask = CALL | RETURN;
+                    }
+                    return true;
+                }
+                if flags & ENTRY == 0 {
+                    state.hookmask |= LINE;
+                    return true;
+                }
+                false
+            }
+            ffi::LUA_HOOKLINE => {
+                let entry = core.entry(frame.proto());
+                if entry.flags & LINES == 0 {
+                    core.settle(state);
+                    return true;
+                }
+                entry.bits >> (record.currentline % 64) & 1 == 0
+            }
+            ffi::LUA_HOOKRET => {
+                let caller = &mut *frame.previous;
+                if caller.is_lua() && core.entry(caller.proto()).flags & LINES != 0 {
+                    state.hookmask = CALL | LINE;
+                    trap(frame);
+                    caller.set_trap();
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Everything else.
+///
+/// # Safety
+/// As for [`is_nothing`].
+#[cold]
+#[inline(never)]
+unsafe fn attend_event(l: *mut lua_State, record: &lua_Debug) {
+    // SAFETY: by the caller's promise. No destructor may be pending when Lua's
+    // error unwinds this frame.
     unsafe {
         let Some(core) = current() else {
             ffi::lua_sethook(l, None, 0, 0);
             return;
         };
-        let state = &mut *layout::state(l);
-        let (event, line) = ((*record).event, (*record).currentline);
-        if core.attention() == 0 && state.basehookcount == core.epoch.get() {
-            let frame = &mut *state.ci;
-            match event {
-                ffi::LUA_HOOKCALL | ffi::LUA_HOOKTAILCALL => {
-                    if !frame.is_lua() {
-                        return;
-                    }
-                    let flags = core.entry(frame.proto()).flags;
-                    if flags & (LINES | ENTRY) == 0 {
-                        if state.hookmask & LINE != 0 {
-                            state.hookmask = CALL | RETURN;
-                        }
-                        return;
-                    }
-                    if flags & ENTRY == 0 {
-                        state.hookmask |= LINE;
-                        return;
-                    }
-                }
-                ffi::LUA_HOOKLINE => {
-                    let entry = core.entry(frame.proto());
-                    if entry.flags & LINES == 0 {
-                        core.settle(state);
-                        return;
-                    }
-                    if entry.bits >> (line % 64) & 1 == 0 {
-                        return;
-                    }
-                }
-                ffi::LUA_HOOKRET => {
-                    let caller = &mut *frame.previous;
-                    if caller.is_lua() && core.entry(caller.proto()).flags & LINES != 0 {
-                        state.hookmask = CALL | LINE;
-                        trap(frame);
-                        caller.set_trap();
-                    }
-                    return;
-                }
-                _ => {}
-            }
-        }
-        // No destructor may be pending when Lua's error unwinds this frame.
+        let (event, line) = (record.event, record.currentline);
         match catch_unwind(AssertUnwindSafe(|| core.event(l, event, line))) {
             Ok(Raise::Nothing) => {}
             Ok(Raise::Stop) => raise_stop(l),
@@ -243,6 +270,7 @@ impl Core {
     ///
     /// # Safety
     /// `state` must run, in a hook.
+    #[cold]
     unsafe fn settle(&self, state: &mut State) {
         let base = &raw const state.base_ci;
         let mut frame = state.ci.cast_const();

@@ -148,6 +148,7 @@ impl Core {
     /// Tells the tables about the function on top of the stack, a chunk that has
     /// just been compiled.
     fn announce(&self, l: *mut lua_State, shown: Option<&[u8]>) {
+        self.forget_protos();
         // SAFETY: the function is on the stack.
         let Some(proto) = (unsafe { layout::proto_at(l, -1) }) else { return };
         let name = proto.source_name();
@@ -158,13 +159,14 @@ impl Core {
             let concerned = tables.concerns(name);
             (source, is_new, changed, concerned)
         };
-        if self.attached.get() {
+        // Also to a debugger that came while the chunk was compiled.
+        if self.shared.attached() {
             self.shared.send(Event::SourceLoaded(source, is_new));
             for breakpoint in changed {
                 self.shared.send(Event::BreakpointChanged(breakpoint));
             }
         }
-        if concerned && self.attached.get() {
+        if concerned && self.shared.attached() {
             self.shared.tables_changed();
         }
     }

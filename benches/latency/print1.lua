@@ -1,0 +1,2 @@
+-- The smallest program, for the time that starting takes.
+print(1)
