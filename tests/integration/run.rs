@@ -612,6 +612,7 @@ fn a_memory_limit_is_an_error_that_can_be_caught() {
         false	Memory limit exceeded
         false	Memory limit exceeded
         false	Memory limit exceeded
+        1048576
         stderr:
         Error: Memory limit exceeded
     "]]
