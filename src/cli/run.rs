@@ -19,7 +19,7 @@ use super::{
     size::{parse_seconds, parse_size},
 };
 use crate::{
-    debug::{Code, Failure, Program, StopRequest, VmOptions},
+    debug::{Code, Event, Failure, Program, StopRequest, VmOptions},
     protocols::dap::{self, ServeOptions, Server},
     session::{
         self, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TIMEOUT, EnableDap, Outcome, Session,
@@ -137,6 +137,14 @@ fn execute(
         session.enable_dap(port).map_err(|message| anyhow!(message))?;
     }
     let interrupts = stop_on_signals(&session)?;
+    let (doors, control) = (Arc::clone(&servers), session.control().clone());
+    session.control().on_exit(move |code| {
+        control.announce(Event::Exited(code));
+        control.announce(Event::Terminated);
+        if let Err(error) = say_goodbye(&doors) {
+            tracing::warn!("debuggers were not told of the end: {error:#}");
+        }
+    });
     let program =
         Program { code, args, wait_for_debugger: limits.wait, time_limit: limits.timeout };
     let show_values = matches!(program.code, Code::Expression { .. });
@@ -144,11 +152,17 @@ fn execute(
     let exit_code =
         conclude(&session, outcome, show_values, interrupts.load(Ordering::SeqCst), color);
     session.end(exit_code);
+    say_goodbye(&servers)?;
+    Ok(ExitCode::from(u8::try_from(exit_code).unwrap_or(1)))
+}
+
+/// Lets debuggers read their last events.
+fn say_goodbye(servers: &Servers) -> anyhow::Result<()> {
     let servers = std::mem::take(&mut *servers.lock().unwrap_or_else(PoisonError::into_inner));
     for server in servers {
         session::runtime()?.block_on(server.finish(FAREWELL));
     }
-    Ok(ExitCode::from(u8::try_from(exit_code).unwrap_or(1)))
+    Ok(())
 }
 
 /// What opens a DAP endpoint and says where.

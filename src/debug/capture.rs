@@ -39,6 +39,9 @@ pub(super) unsafe fn install(l: *mut lua_State) {
         for (name, function) in [(c"write", file_write as lua_CFunction), (c"flush", file_flush)] {
             replace(l, methods, io, name, function);
         }
+        ffi::lua_settop(l, io);
+        ffi::lua_getfield(l, io - 1, c"os".as_ptr());
+        replace(l, io + 1, io, c"exit", os_exit);
         ffi::lua_settop(l, io - 2);
     }
 }
@@ -151,11 +154,11 @@ unsafe fn push_output(l: *mut lua_State) {
     }
 }
 
-/// Writes the arguments from `first` on, as `io.write` formats them.
-unsafe fn write_arguments(l: *mut lua_State, category: OutputCategory, first: c_int) {
+/// Writes the arguments from `first` to `last`, as `io.write` formats them.
+unsafe fn write_arguments(l: *mut lua_State, category: OutputCategory, first: c_int, last: c_int) {
     // SAFETY: called by Lua functions; the texts live on the stack.
     unsafe {
-        for index in first..=ffi::lua_gettop(l) {
+        for index in first..=last {
             let is_float =
                 ffi::lua_type(l, index) == ffi::LUA_TNUMBER && ffi::lua_isinteger(l, index) == 0;
             if is_float {
@@ -184,9 +187,8 @@ unsafe extern "C-unwind" fn io_write(l: *mut lua_State) -> c_int {
             ffi::lua_settop(l, count);
             return call_old(l);
         };
-        ffi::lua_insert(l, 1);
-        write_arguments(l, category, 2);
-        ffi::lua_settop(l, 1);
+        // The file is on top: it is also the result.
+        write_arguments(l, category, 1, count);
         1
     }
 }
@@ -197,7 +199,7 @@ unsafe extern "C-unwind" fn file_write(l: *mut lua_State) -> c_int {
     unsafe {
         match stream(l, 1) {
             Some(category) => {
-                write_arguments(l, category, 2);
+                write_arguments(l, category, 2, ffi::lua_gettop(l));
                 ffi::lua_settop(l, 1);
                 1
             }
@@ -227,5 +229,30 @@ unsafe extern "C-unwind" fn file_flush(l: *mut lua_State) -> c_int {
             flush();
         }
         call_old(l)
+    }
+}
+
+/// `os.exit ([code [, close]])`: what was written must not be lost, and a
+/// debugger is to know.
+unsafe extern "C-unwind" fn os_exit(l: *mut lua_State) -> c_int {
+    // SAFETY: called by Lua.
+    unsafe {
+        let code = match ffi::lua_type(l, 1) {
+            ffi::LUA_TNONE => 0,
+            ffi::LUA_TBOOLEAN => i64::from(ffi::lua_toboolean(l, 1) == 0),
+            _ => ffi::luaL_optinteger(l, 1, 0),
+        };
+        if let Some(core) = current() {
+            core.shared.output.write_through();
+            let told = catch_unwind(AssertUnwindSafe(|| core.shared.tell_exit(code)));
+            if told.is_err() {
+                tracing::error!("nobody was told of the end");
+            }
+        }
+        // As Lua's own, but with no call in between that a debugger could end.
+        if ffi::lua_toboolean(l, 2) != 0 {
+            ffi::lua_close(l);
+        }
+        libc::exit(c_int::try_from(code & 0xff).unwrap_or(1))
     }
 }

@@ -168,7 +168,9 @@ pub(super) fn completions(
     let word = &before[start..];
     let mut found = BTreeMap::new();
     let owner = before[..start].trim_end();
-    if let Some(path) = owner.strip_suffix(['.', ':']) {
+    // `..` puts strings together.
+    let path = owner.strip_suffix(['.', ':']).filter(|_| !owner.ends_with(".."));
+    if let Some(path) = path {
         let only_functions = owner.ends_with(':');
         let start = path
             .rfind(|it: char| !is_word(it) && !matches!(it, '.' | ':' | '[' | ']' | '"' | '\''))

@@ -213,6 +213,12 @@ impl Control {
         }
     }
 
+    /// Stops the program where it is or, if it is stopped, as soon as it goes on.
+    pub fn pause_next(&self) {
+        self.shared.pause.store(true, Ordering::SeqCst);
+        self.shared.kick();
+    }
+
     /// Lets a stopped program go on.
     ///
     /// # Errors
@@ -239,6 +245,12 @@ impl Control {
     /// thread makes it.
     pub fn on_stop_request(&self, watch: impl Fn(StopRequest) + Send + 'static) {
         self.shared.on_stop_request(Box::new(watch));
+    }
+
+    /// Calls `farewell` on the Lua thread when the script ends the process
+    /// (`os.exit`), with the exit code.
+    pub fn on_exit(&self, farewell: impl Fn(i64) + Send + 'static) {
+        self.shared.on_exit(Box::new(farewell));
     }
 
     /// Ends the program and runs it again from its first line.

@@ -175,8 +175,9 @@ pub(super) unsafe fn on_dead_coroutine(
     link: &Link,
 ) {
     let looked = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: as for this function.
+        // SAFETY: as for this function. A dead coroutine has no room left.
         unsafe {
+            ffi::lua_checkstack(co, 20);
             if ffi::lua_type(co, -1) == ffi::LUA_TUSERDATA {
                 name_native_error(co);
             }
@@ -215,7 +216,7 @@ fn is_caught_below(link: &Link) -> bool {
 /// # Safety
 /// A userdata on top of the stack of `l`, in an error handler or a dead
 /// coroutine.
-unsafe fn name_native_error(l: *mut lua_State) {
+pub(super) unsafe fn name_native_error(l: *mut lua_State) {
     // SAFETY: by the caller's promise.
     unsafe {
         let Some(message) = native_error_text(l) else { return };
@@ -242,12 +243,14 @@ unsafe fn native_error_text(l: *mut lua_State) -> Option<String> {
         }
         let metatable = ffi::lua_topointer(l, -1);
         ffi::lua_pop(l, 1);
-        if current().is_none_or(|core| core.native_error.get() != metatable) {
-            return None;
-        }
-        ffi::luaL_tolstring(l, -1, ptr::null_mut());
-        let text = raw::lossless_text(raw::string_at(l, -1).unwrap_or_default());
-        ffi::lua_pop(l, 1);
+        let core = current().filter(|core| core.native_error.get() == metatable)?;
+        // A dead coroutine cannot call.
+        ffi::lua_checkstack(core.aux, 5);
+        ffi::lua_pushvalue(l, -1);
+        ffi::lua_xmove(l, core.aux, 1);
+        ffi::luaL_tolstring(core.aux, -1, ptr::null_mut());
+        let text = raw::lossless_text(raw::string_at(core.aux, -1).unwrap_or_default());
+        ffi::lua_pop(core.aux, 2);
         // mlua appends a traceback and names the kind of error.
         let text = text.split("\nstack traceback:").next().unwrap_or_default();
         Some(text.trim_start_matches("runtime error: ").to_owned())

@@ -21,6 +21,7 @@ use crate::{
     debug::{
         breakpoints::Live,
         core::{Core, Link, current, head, set_head},
+        errors,
         render::Renderer,
         shared::EVALUATING,
     },
@@ -185,7 +186,11 @@ impl Core {
                     ffi::lua_closethread(co, ptr::null_mut());
                     Err("attempt to yield from the debugger".to_owned())
                 }
-                _ => Err(Renderer::plain_message(co, -1)),
+                _ => {
+                    ffi::lua_checkstack(co, 20);
+                    errors::name_native_error(co);
+                    Err(Renderer::plain_message(co, -1))
+                }
             }
         }
     }

@@ -7,7 +7,10 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    sync::{Arc, Mutex, Weak},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,7 +33,7 @@ pub(crate) struct Output {
 struct Inner {
     pending: Mutex<Pending>,
     console: bool,
-    unbuffered: bool,
+    unbuffered: AtomicBool,
 }
 
 #[derive(Default)]
@@ -44,7 +47,7 @@ struct Pending {
 impl Output {
     /// Output that also goes to this process's own streams if `console`.
     pub(crate) fn new(console: bool) -> Self {
-        let unbuffered = console && io::stdout().is_terminal();
+        let unbuffered = AtomicBool::new(console && io::stdout().is_terminal());
         let pending = Mutex::default();
         Self { inner: Arc::new(Inner { pending, console, unbuffered }) }
     }
@@ -70,7 +73,7 @@ impl Output {
             }
             _ => pending.pieces.push(Piece { category, bytes: bytes.to_vec(), location }),
         }
-        if pending.size >= ENOUGH || self.inner.unbuffered {
+        if pending.size >= ENOUGH || self.inner.unbuffered.load(Ordering::Relaxed) {
             self.inner.pass_on(&mut pending);
         } else if !pending.pump {
             pending.pump = true;
@@ -83,6 +86,13 @@ impl Output {
                 self.inner.pass_on(&mut pending);
             }
         }
+    }
+
+    /// Passes on what has gathered, and from now on everything at once: nobody
+    /// will be there to do it later.
+    pub(super) fn write_through(&self) {
+        self.inner.unbuffered.store(true, Ordering::Relaxed);
+        self.flush();
     }
 
     /// Passes on what has gathered.

@@ -138,9 +138,13 @@ pub(super) struct Shared {
     thread: Mutex<Option<libc::pthread_t>>,
     listener: Mutex<Option<Listener>>,
     watch: Mutex<Option<StopWatch>>,
+    /// What `os.exit` calls before it ends the process.
+    farewell: Mutex<Option<Farewell>>,
 }
 
 type StopWatch = Box<dyn Fn(StopRequest) + Send>;
+/// See [`crate::debug::Control::on_exit`].
+type Farewell = Box<dyn Fn(i64) + Send>;
 
 #[derive(Default)]
 struct Mailbox {
@@ -178,6 +182,7 @@ impl Shared {
             thread: Mutex::new(None),
             listener: Mutex::new(None),
             watch: Mutex::new(None),
+            farewell: Mutex::new(None),
         }
     }
 
@@ -229,6 +234,20 @@ impl Shared {
     /// See [`crate::debug::Control::on_stop_request`].
     pub(super) fn on_stop_request(&self, watch: Box<dyn Fn(StopRequest) + Send>) {
         *lock(&self.watch) = Some(watch);
+    }
+
+    /// See [`crate::debug::Control::on_exit`].
+    pub(super) fn on_exit(&self, farewell: Farewell) {
+        *lock(&self.farewell) = Some(farewell);
+    }
+
+    /// The script is about to end the process.
+    pub(super) fn tell_exit(&self, code: i64) {
+        // Taken out: it is told once, and nothing is locked meanwhile.
+        let farewell = lock(&self.farewell).take();
+        if let Some(farewell) = farewell {
+            farewell(code);
+        }
     }
 
     /// Ends the program; the first request stands.

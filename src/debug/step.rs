@@ -233,6 +233,8 @@ impl Core {
             Step::Over(start) | Step::In(start) | Step::Into(start, _) if start.place == here => {
                 Some(self.caller_of_interest(l, caller))
             }
+            // Nothing was left to do there.
+            Step::Arrive(place) if place == here => Some(self.caller_of_interest(l, caller)),
             Step::Finish(place) if place.l == l && place.frame == caller => Some(caller),
             _ => None,
         };

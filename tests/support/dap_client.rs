@@ -206,6 +206,16 @@ impl DapClient {
         })
     }
 
+    /// Waits for the first of several events; its name and body.
+    pub fn expect_any(&mut self, names: &[&str]) -> (String, Value) {
+        self.wait_for(&format!("one of the events {names:?}"), |client| {
+            let is_it = |event: &Value| names.iter().any(|name| event["event"] == *name);
+            let index = client.events.iter().position(is_it)?;
+            let event = client.events.remove(index)?;
+            Some((text(&event["event"]), event["body"].clone()))
+        })
+    }
+
     /// Takes the events of a name that have come so far.
     pub fn take_events(&mut self, name: &str) -> Vec<Value> {
         while let Ok(message) = self.incoming.try_recv() {

@@ -89,6 +89,8 @@ struct State {
 
 struct Running {
     seq: i64,
+    /// It lets the program go on.
+    goes_on: bool,
     command: String,
     ticket: Arc<Ticket>,
 }
@@ -153,6 +155,13 @@ impl Lane {
         for (_, ticket) in running.chain(waiting).filter(|(theirs, _)| *theirs == seq) {
             ticket.cancel();
         }
+    }
+
+    /// Whether the program is about to go on, by a request that has come already.
+    pub(super) fn goes_on(&self) -> bool {
+        let state = self.lock();
+        state.running.as_ref().is_some_and(|running| running.goes_on)
+            || state.queue.iter().any(|(job, _)| matches!(job.work, Work::GoOn(..)))
     }
 
     /// Ends everything; the requests that will not be answered any more.
@@ -256,6 +265,7 @@ impl Lane {
         let (job, ticket) = state.queue.pop_front()?;
         state.running = Some(Running {
             seq: job.seq,
+            goes_on: matches!(job.work, Work::GoOn(..)),
             command: job.command.clone(),
             ticket: Arc::clone(&ticket),
         });

@@ -161,7 +161,12 @@ pub(in crate::protocols::dap) fn pause(session: &mut Session, _: PauseArguments)
     if session.no_debug {
         return Err(RequestError::new("the program runs without debugging"));
     }
-    session.control.pause();
+    if session.lane.goes_on() {
+        // Sent behind a `continue` that waits for its turn.
+        session.control.pause_next();
+    } else {
+        session.control.pause();
+    }
     Ok(())
 }
 
