@@ -5,7 +5,7 @@
 //! stack, variables, an evaluation, a changed variable, steps, the output.
 
 #[path = "../tests/support/dap_client.rs"]
-#[allow(clippy::manual_assert, clippy::needless_pass_by_value, reason = "written for tests")]
+#[allow(clippy::needless_pass_by_value, reason = "written for tests")]
 mod dap_client;
 
 use std::{

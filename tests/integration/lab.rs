@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::dap_client::DapClient;
 
 /// How long anything may take, on a machine that is busy with other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary, with an environment that does not depend on who runs the tests.
 pub(crate) fn llmspell() -> Command {

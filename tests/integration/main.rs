@@ -3,6 +3,17 @@
 //! Nothing here sleeps to wait for something or measures time: a test waits
 //! for what it expects, and fails when that does not come.
 
+// A test fails by panicking, also outside of `#[test]` functions; its arguments
+// are written where they are used, and it may be as long as its story.
+#![allow(
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    clippy::too_many_lines,
+    clippy::cast_possible_wrap,
+    clippy::format_push_string,
+    clippy::format_collect
+)]
+
 #[path = "../support/dap_client.rs"]
 mod dap_client;
 mod lab;
@@ -25,3 +36,4 @@ mod fuzz;
 mod protocol;
 
 mod debug_api;
+mod docs;

@@ -92,9 +92,8 @@ impl DapClient {
         let mut said = String::new();
         let address = loop {
             let start = said.len();
-            if stderr.read_line(&mut said).expect("stderr is readable") == 0 {
-                panic!("the program ended without a DAP server; it said:\n{said}");
-            }
+            let length = stderr.read_line(&mut said).expect("stderr is readable");
+            assert!(length > 0, "the program ended without a DAP server; it said:\n{said}");
             if let Some(address) = said[start..].trim().strip_prefix("dap: listening on ") {
                 break address.to_owned();
             }
