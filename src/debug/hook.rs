@@ -67,7 +67,7 @@ unsafe fn is_nothing(l: *mut lua_State, record: &lua_Debug) -> bool {
     unsafe {
         let Some(core) = current() else { return false };
         let state = &mut *layout::state(l);
-        if core.attention() != 0 || state.basehookcount != core.epoch.get() {
+        if state.basehookcount != core.epoch.get() {
             return false;
         }
         let frame = &mut *state.ci;
@@ -191,7 +191,7 @@ impl Core {
         }
         // SAFETY: a running state.
         let state = unsafe { &mut *layout::state(l) };
-        if attention & PENDING != 0 || state.basehookcount != self.epoch.get() {
+        if attention & PENDING != 0 || state.basehookcount != self.mark() {
             if self.attend(l) == Verdict::Unwind {
                 return Raise::Stop;
             }
@@ -218,13 +218,22 @@ impl Core {
         if verdict == Verdict::Unwind { Raise::Stop } else { Raise::Nothing }
     }
 
+    /// What the count of an up-to-date state's hook is. Nothing is counted by it:
+    /// it marks what the fast path may deal with alone. Only without a step is it
+    /// the epoch; kicks, evaluations and stepping all leave smaller ones.
+    fn mark(&self) -> c_int {
+        if self.step.get() == Step::None { self.epoch.get() } else { 0 }
+    }
+
     /// Sets the hook of a state as breakpoints and steps now demand: everything
     /// on, for the first events to narrow down; or nothing at all.
     pub(super) fn arm(&self, l: *mut lua_State) {
         // SAFETY: `l` runs on this thread, or is about to.
         unsafe {
-            if self.armed.get() {
-                ffi::lua_sethook(l, Some(hook), CALL | RETURN | LINE, self.epoch.get());
+            if self.attention() & STOPPING != 0 {
+                ffi::lua_sethook(l, Some(hook), COUNT, TICKS);
+            } else if self.armed.get() {
+                ffi::lua_sethook(l, Some(hook), CALL | RETURN | LINE, self.mark());
             } else {
                 ffi::lua_sethook(l, None, 0, 0);
             }
@@ -246,7 +255,7 @@ impl Core {
         let state = unsafe { &*layout::state(co) };
         if state.hookmask & CALL == 0
             || state.basehookcount != self.epoch.get()
-            || self.step.get() != Step::None
+            || self.attention() != 0
         {
             self.arm(co);
         }

@@ -34,6 +34,9 @@ pub(super) const EVALUATING: u32 = 4;
 /// The program is being ended; no hook may let it go on.
 pub(super) const STOPPING: u32 = 8;
 
+/// Epochs are larger than every count that a hook is set with (see `hook`).
+const FIRST_EPOCH: i32 = 1_000_000;
+
 /// A letter to the Lua thread.
 pub(super) enum Mail {
     /// Look into the VM.
@@ -108,7 +111,7 @@ pub enum Waited {
 pub(super) struct Shared {
     /// [`PENDING`] and its siblings.
     pub(super) attention: AtomicU32,
-    /// Changes whenever the tables do; positive.
+    /// Changes whenever the tables do; [`FIRST_EPOCH`] or more.
     pub(super) epoch: AtomicI32,
     /// A pause is wanted.
     pub(super) pause: AtomicBool,
@@ -163,7 +166,7 @@ impl Shared {
     pub(super) fn new(output: Output) -> Self {
         Self {
             attention: AtomicU32::new(0),
-            epoch: AtomicI32::new(1),
+            epoch: AtomicI32::new(FIRST_EPOCH),
             pause: AtomicBool::new(false),
             cancel_evaluation: AtomicBool::new(false),
             cancel_progress: AtomicU32::new(0),
@@ -193,8 +196,7 @@ impl Shared {
 
     /// Tells the Lua thread that the tables have changed.
     pub(super) fn tables_changed(&self) {
-        // Wraps within the positive numbers: 0 and below never are an epoch.
-        let next = |epoch: i32| Some(if epoch == i32::MAX { 1 } else { epoch + 1 });
+        let next = |epoch: i32| Some(if epoch == i32::MAX { FIRST_EPOCH } else { epoch + 1 });
         let _ = self.epoch.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         self.kick();
     }
