@@ -149,12 +149,15 @@ impl Vm {
     /// The error nothing caught, or why it was ended from outside.
     pub fn run(&self, program: &loading::Program) -> Result<Vec<String>, Failure> {
         let core = &self.core;
-        core.shared.clear_stop_request();
+        // A request to end it may have come already: its debugger is fast.
         core.refresh();
         let waits = program.wait_for_debugger;
         let outcome = loading::compile(core, program).and_then(|()| {
             if waits {
                 core.wait_for_debugger(core.main)?;
+            }
+            if let Some(request) = core.shared.stop_request() {
+                return Err(Failure::Stopped(request));
             }
             core.shared.set_state(RunState::Running);
             core.arm_entry();

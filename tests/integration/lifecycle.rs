@@ -265,3 +265,13 @@ fn many_debuggers_come_and_go_while_the_script_runs() {
     last.request("disconnect", Value::Null);
     assert_eq!(first.expect_exit(), Some(0));
 }
+
+#[test]
+fn a_terminate_before_the_script_begins_is_not_lost() {
+    // The debugger may be there before the Lua thread has taken up its work.
+    for _ in 0..30 {
+        let mut debugged = debug("Async.sleep(1e6)");
+        debugged.request("terminate", json!({}));
+        debugged.ends_with(143);
+    }
+}
