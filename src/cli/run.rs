@@ -133,10 +133,11 @@ fn execute(
         interrupt::end_with_parent();
     }
     let session = Session::start(options).map_err(|message| anyhow!(message))?;
+    // Before anybody can know that the process is there.
+    let interrupts = stop_on_signals(&session)?;
     if let Some(port) = limits.dap {
         session.enable_dap(port).map_err(|message| anyhow!(message))?;
     }
-    let interrupts = stop_on_signals(&session)?;
     let (doors, control) = (Arc::clone(&servers), session.control().clone());
     session.control().on_exit(move |code| {
         control.announce(Event::Exited(code));
