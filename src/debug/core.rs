@@ -68,6 +68,8 @@ pub(super) struct Core {
     pub(super) propagating: Cell<bool>,
     /// Tracebacks of the coroutines that the present error has crossed.
     pub(super) dead_traces: RefCell<Vec<String>>,
+    /// Traceback of the error that nothing has caught.
+    pub(super) last_trace: RefCell<String>,
     pub(super) filters: RefCell<Filters>,
     pub(super) attached: Cell<bool>,
     /// Conditions compiled into the registry.
@@ -433,6 +435,7 @@ impl Core {
             frame: Cell::new((ptr::null_mut(), ptr::null_mut())),
             propagating: Cell::new(false),
             dead_traces: RefCell::default(),
+            last_trace: RefCell::default(),
             filters: RefCell::default(),
             attached: Cell::new(false),
             compiled: RefCell::default(),

@@ -137,7 +137,10 @@ unsafe extern "C-unwind" fn on_uncaught_error(l: *mut lua_State) -> c_int {
         handle(l, false);
         if let Some(core) = current() {
             let trace = catch_unwind(AssertUnwindSafe(|| stack::traceback(core, l, 1)));
-            core.dead_traces.borrow_mut().push(trace.unwrap_or_default());
+            let mut traces = core.dead_traces.take();
+            traces.push(trace.unwrap_or_default());
+            // Another error, from a closing handler, may take the place of this.
+            *core.last_trace.borrow_mut() = traces.join("\n\t(coroutine resumed from)");
         }
     }
     1
@@ -253,8 +256,29 @@ unsafe fn native_error_text(l: *mut lua_State) -> Option<String> {
         ffi::lua_pop(core.aux, 2);
         // mlua appends a traceback and names the kind of error.
         let text = text.split("\nstack traceback:").next().unwrap_or_default();
-        Some(text.trim_start_matches("runtime error: ").to_owned())
+        Some(in_words_of_lua(text.trim_start_matches("runtime error: ")))
     }
+}
+
+/// `bad argument #1: error converting Lua string to f64 (…)`, as Lua would say
+/// it.
+fn in_words_of_lua(text: &str) -> String {
+    let said = || {
+        let (argument, problem) = text.strip_prefix("bad argument #")?.split_once(": ")?;
+        let (given, wanted) = problem.strip_prefix("error converting Lua ")?.split_once(" to ")?;
+        if problem.ends_with("(out of range)") {
+            return Some(format!("bad argument #{argument} (number out of range)"));
+        }
+        let wanted = match wanted.split(' ').next()? {
+            "f64" => "number",
+            "String" => "string",
+            "bool" => "boolean",
+            "table" | "Table" => "table",
+            _ => "integer",
+        };
+        Some(format!("bad argument #{argument} ({wanted} expected, got {given})"))
+    };
+    said().unwrap_or_else(|| text.to_owned())
 }
 
 impl Core {
@@ -365,6 +389,7 @@ pub(super) unsafe fn call(core: &Core, program: &Program) -> Result<Vec<String>,
             raw::push_bytes(l, argument.as_bytes());
         }
         core.dead_traces.borrow_mut().clear();
+        core.last_trace.borrow_mut().clear();
         let count = c_int::try_from(count).unwrap_or(0);
         let status = ffi::lua_pcallk(l, count, ffi::LUA_MULTRET, base, 0, None);
         if let Some(request) = core.shared.stop_request() {
@@ -395,12 +420,8 @@ pub(super) unsafe fn failure(core: &Core, l: *mut lua_State, status: c_int) -> F
         } else {
             format!("(error object is a {} value)", raw::type_name(l, -1))
         };
-        let traces = core.dead_traces.take();
-        let traceback = if traces.is_empty() {
-            String::new()
-        } else {
-            format!("stack traceback:{}", traces.join("\n\t(...resumed from...)"))
-        };
+        let trace = core.last_trace.take();
+        let traceback = if trace.is_empty() { trace } else { format!("stack traceback:{trace}") };
         Failure::Error { message, traceback }
     }
 }

@@ -282,7 +282,10 @@ unsafe fn compile(co: *mut lua_State, text: &str, grammar: Grammar) -> Result<()
     // A line break, so that a comment at the end hides nothing.
     let expression = text.trim_start().strip_prefix('=').unwrap_or(text);
     match load(&format!("return {expression}\n")) {
-        Err(_) if grammar == Grammar::Any => load(text),
+        // What ends too early is not mended by taking it for a statement.
+        Err(error) if grammar == Grammar::Any => {
+            load(text).map_err(|other| if error.ends_with("<eof>") { error } else { other })
+        }
         other => other,
     }
 }

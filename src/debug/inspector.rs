@@ -2,7 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use std::{cell::RefCell, ffi::c_int, ptr, sync::atomic::Ordering, time::Duration};
+use std::{
+    cell::RefCell, collections::HashMap, ffi::c_int, ptr, sync::atomic::Ordering, time::Duration,
+};
 
 use mlua::ffi::{self, lua_State};
 
@@ -40,6 +42,8 @@ pub struct Inspector<'a> {
 #[derive(Default)]
 pub(super) struct Handles {
     pub(super) frames: RefCell<Vec<FramePlace>>,
+    /// Where in `frames` a frame is.
+    known_frames: RefCell<HashMap<FramePlace, usize>>,
     pub(super) containers: RefCell<Vec<Handle>>,
     /// Registry slot of the table that keeps their values alive.
     pub(super) values: std::cell::Cell<c_int>,
@@ -48,7 +52,7 @@ pub(super) struct Handles {
 }
 
 /// A frame, or none: then the globals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FramePlace {
     pub(super) l: *mut lua_State,
     pub(super) frame: *mut CallInfo,
@@ -97,13 +101,15 @@ impl<'a> Inspector<'a> {
             _ => FramePlace { l: ptr::null_mut(), frame: ptr::null_mut() },
         };
         let mut frames = self.handles.frames.borrow_mut();
-        let known = (!place.frame.is_null())
-            .then(|| frames.iter().rposition(|known| *known == place))
-            .flatten();
-        let index = known.unwrap_or_else(|| {
+        let next = frames.len();
+        let index = if place.frame.is_null() {
+            next
+        } else {
+            *self.handles.known_frames.borrow_mut().entry(place).or_insert(next)
+        };
+        if index == next {
             frames.push(place);
-            frames.len() - 1
-        });
+        }
         let described = stack::describe(self.core, row);
         Frame {
             id: id_of(index),

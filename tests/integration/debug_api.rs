@@ -100,10 +100,10 @@ Debug.setEnabled(true) Debug.error('8') Debug.warn('9')",
     ));
     check(
         "print(pcall(Debug.setLevel, 'loud'))\nprint(pcall(Debug.setLevel))",
-        &expect![[r"
-        false	[DIR]/main.lua:1: Debug.setLevel: unknown level 'loud'; use off, error, warn, info, debug or trace
-        false	[DIR]/main.lua:2: bad argument #1: error converting Lua nil to String (expected string or number)
-    "]],
+        &expect![[r#"
+            false	[DIR]/main.lua:1: Debug.setLevel: unknown level 'loud'; use off, error, warn, info, debug or trace
+            false	[DIR]/main.lua:2: bad argument #1 (string expected, got nil)
+        "#]],
     );
 }
 
@@ -156,7 +156,7 @@ print(Debug.dump('text\\n\\0'), Debug.dump(nil), Debug.dump(1.0), Debug.dump(2^5
               ["two words"] = 1,
               [1.5] = "float",
             }
-            "text\n\x00"	nil	1	9007199254740992	true
+            "text\n\x00"	nil	1.0	9007199254740992.0	true
         "#]],
     );
 }
@@ -232,11 +232,11 @@ local total = timer:stop()
 print(lap >= 20, second >= 0, elapsed >= lap, total >= elapsed + 10, total < 60000)
 print(timer:elapsed() == total, timer:stop() == total)
 print(math.type(lap), pcall(Debug.timer))",
-        &expect![[r"
+        &expect![[r#"
             true	true	true	true	true
             true	true
-            float	false	[DIR]/main.lua:10: bad argument #1: error converting Lua nil to String (expected string or number)
-        "]],
+            float	false	[DIR]/main.lua:10: bad argument #1 (string expected, got nil)
+        "#]],
     );
 }
 
@@ -314,7 +314,7 @@ print(pcall(Debug.breakpoint, '/x.lua', 1, { condition = 'x', colour = 'red' }))
 print(pcall(Debug.breakpoint, 'f', nil, { log_message = 'x' }))
 print(pcall(Debug.breakpoint, 'f', -1))
 print(Debug.breakpoint('/not/loaded.lua', 7).verified)",
-        &expect![[r"
+        &expect![[r#"
             false
             false	false	false	false
             number	1
@@ -322,9 +322,9 @@ print(Debug.breakpoint('/not/loaded.lua', 7).verified)",
             false	[DIR]/main.lua:7: Debug.breakpoint: a file needs a line
             false	[DIR]/main.lua:8: Debug.breakpoint: 'colour' is not an option; there are condition, hit_condition and log_message
             false	[DIR]/main.lua:9: Debug.breakpoint: log_message needs a line
-            false	[DIR]/main.lua:10: bad argument #2: error converting Lua integer to u32 (out of range)
+            false	[DIR]/main.lua:10: bad argument #2 (number out of range)
             false
-        "]],
+        "#]],
     );
 }
 
@@ -508,13 +508,13 @@ print(pcall(Debug.enableDAP, { port = 70000 }))
 print(pcall(Debug.enableDAP, { port = 'x' }))
 print(pcall(Debug.enableDAP, 9556))
 print(pcall(Debug.enableDAP, { port = 0, wait_for_debugger = 1 }))",
-        &expect![[r"
+        &expect![[r#"
             false	[DIR]/main.lua:1: Debug.enableDAP: 'prot' of type integer is not an option; there are port (integer) and wait_for_debugger (boolean)
             false	[DIR]/main.lua:2: Debug.enableDAP: 70000 is no port (0 to 65535)
             false	[DIR]/main.lua:3: Debug.enableDAP: 'port' of type string is not an option; there are port (integer) and wait_for_debugger (boolean)
-            false	[DIR]/main.lua:4: bad argument #1: error converting Lua integer to table
+            false	[DIR]/main.lua:4: bad argument #1 (table expected, got integer)
             false	[DIR]/main.lua:5: Debug.enableDAP: 'wait_for_debugger' of type integer is not an option; there are port (integer) and wait_for_debugger (boolean)
-        "]],
+        "#]],
     );
     // A port that is taken.
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -11,7 +11,8 @@
     clippy::too_many_lines,
     clippy::cast_possible_wrap,
     clippy::format_push_string,
-    clippy::format_collect
+    clippy::format_collect,
+    clippy::needless_raw_string_hashes
 )]
 
 #[path = "../support/dap_client.rs"]

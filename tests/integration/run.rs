@@ -139,7 +139,7 @@ local gen = coroutine.wrap(function() work() end)
 local outer = coroutine.wrap(function() gen() gen() end)
 local function start() outer() end
 start()",
-        &expect![[r"
+        &expect![[r#"
             exit code: 1
             stdout:
             stderr:
@@ -148,14 +148,14 @@ start()",
             	[C]: in function 'error'
             	[DIR]/main.lua:1: in function 'work'
             	[DIR]/main.lua:2: in function <main.lua:2>
-            	(...resumed from...)
+            	(coroutine resumed from)
             	[C]: in function 'gen'
             	[DIR]/main.lua:3: in function <main.lua:3>
-            	(...resumed from...)
+            	(coroutine resumed from)
             	[C]: in function 'outer'
             	[DIR]/main.lua:4: in function 'start'
             	[DIR]/main.lua:5: in main chunk
-        "]],
+        "#]],
     );
 }
 
@@ -241,21 +241,17 @@ fn error_objects_are_shown_as_well_as_can_be() {
         	[DIR]/main.lua:1: in main chunk
     "]],
     );
-    // Wrong as yet: nothing was resumed here, and the first error is over.
     check(
         "local t <close> = setmetatable({}, { __close = function() error('while closing') end })\nerror('first')",
-        &expect![[r"
-        exit code: 1
-        stdout:
-        stderr:
-        Error: [DIR]/main.lua:1: while closing
-        stack traceback:
-        	[C]: in function 'error'
-        	[DIR]/main.lua:2: in main chunk
-        	(...resumed from...)
-        	[C]: in function 'error'
-        	[DIR]/main.lua:1: in function '__close'
-    "]],
+        &expect![[r#"
+            exit code: 1
+            stdout:
+            stderr:
+            Error: [DIR]/main.lua:1: while closing
+            stack traceback:
+            	[C]: in function 'error'
+            	[DIR]/main.lua:1: in function '__close'
+        "#]],
     );
     check(
         "string.rep()",
@@ -283,15 +279,15 @@ fn error_objects_are_shown_as_well_as_can_be() {
     );
     check(
         "Async.sleep('x')",
-        &expect![[r"
-        exit code: 1
-        stdout:
-        stderr:
-        Error: [DIR]/main.lua:1: bad argument #1: error converting Lua string to f64 (expected number or string coercible to number)
-        stack traceback:
-        	[C]: in function 'Async.sleep'
-        	[DIR]/main.lua:1: in main chunk
-    "]],
+        &expect![[r#"
+            exit code: 1
+            stdout:
+            stderr:
+            Error: [DIR]/main.lua:1: bad argument #1 (number expected, got string)
+            stack traceback:
+            	[C]: in function 'Async.sleep'
+            	[DIR]/main.lua:1: in main chunk
+        "#]],
     );
     check(
         "xpcall(error, function() error('again') end)\nprint('lives')",

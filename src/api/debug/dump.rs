@@ -57,6 +57,10 @@ impl Dump {
             Value::Nil => self.text.push_str("nil"),
             Value::Boolean(value) => self.text.push_str(if *value { "true" } else { "false" }),
             Value::Integer(value) => self.text.push_str(&value.to_string()),
+            // As Lua: a float shows that it is one.
+            Value::Number(value) => {
+                let _ = write!(self.text, "{value:?}");
+            }
             other => self.text.push_str(&other.to_string()?),
         }
         Ok(())
@@ -118,7 +122,7 @@ fn entries(table: &Table) -> mlua::Result<Vec<(Value, Value)>> {
     entries.sort_by_key(|(key, _)| match key {
         Value::Integer(number) => (0, *number, String::new()),
         Value::String(name) => (1, 0, name.to_string_lossy()),
-        _ => (2, 0, String::new()),
+        other => (2, 0, other.to_string().unwrap_or_default()),
     });
     Ok(entries)
 }
