@@ -15,7 +15,7 @@ use crate::{
         evaluate::{self, Binding},
         inspector::{FramePlace, Inspector},
         model::{Completion, CompletionKind, Variable},
-        render::{Renderer, is_identifier},
+        render::{KEYWORDS, Renderer, is_identifier},
         variables,
     },
     lua::{layout, raw},
@@ -143,11 +143,6 @@ unsafe fn push_field(l: *mut lua_State, key: &Key) -> bool {
         false
     }
 }
-
-const KEYWORDS: [&str; 22] = [
-    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in",
-    "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while",
-];
 
 /// Proposals for the word that ends at a byte offset of a text.
 pub(super) fn completions(

@@ -125,12 +125,10 @@ impl Control {
         reports
     }
 
-    /// Replaces the error filters; one message per filter (all, uncaught) whose
-    /// condition cannot be used.
-    pub fn set_exception_filters(&self, filters: ExceptionFilters) -> Vec<Option<String>> {
+    /// Replaces the error filters.
+    pub fn set_exception_filters(&self, filters: ExceptionFilters) {
         self.shared.tables().filters = filters;
         self.shared.tables_changed();
-        vec![None, None]
     }
 
     /// A breakpoint that the script sets itself; stays when debuggers come and

@@ -445,25 +445,27 @@ pub(super) unsafe fn push_globals(l: *mut lua_State, frame: *mut CallInfo, to: *
     }
 }
 
-/// The key at `index` as a name that a frame could know.
-unsafe fn key_name(l: *mut lua_State, index: c_int) -> Option<CString> {
-    // SAFETY: by the callers.
-    unsafe { raw::string_at(l, index).and_then(|name| CString::new(name).ok()) }
+/// The frame in which an evaluation on `l` looks names up; nulls if it is among
+/// the globals.
+fn frame_seen_from(l: *mut lua_State) -> (*mut lua_State, *mut CallInfo) {
+    let nowhere = (ptr::null_mut(), ptr::null_mut());
+    let place = current().map_or(nowhere, |core| core.frame.get());
+    if place.0 == l { nowhere } else { place }
 }
 
-/// Reads a local or upvalue; `true` if there was one.
-unsafe fn read_bound(l: *mut lua_State) -> bool {
-    // SAFETY: called from `read_name`; the frame stands still during an
-    // evaluation.
+/// Where the key at index 2 of `l` leads in that frame, if it is no global.
+///
+/// # Safety
+/// Called from [`read_name`] and [`write_name`]: the frame stands still.
+unsafe fn bound_name(l: *mut lua_State) -> Option<(*mut lua_State, *mut CallInfo, Binding)> {
+    let (at, frame) = frame_seen_from(l);
+    // SAFETY: by the caller's promise.
     unsafe {
-        let Some(core) = current() else { return false };
-        let (at, frame) = core.frame.get();
-        if at.is_null() || at == l {
-            return false;
+        let name = CString::new(raw::string_at(l, 2)?).ok()?;
+        match bind(at, frame, &name) {
+            Binding::Global => None,
+            binding => Some((at, frame, binding)),
         }
-        let Some(name) = key_name(l, 2) else { return false };
-        let binding = bind(at, frame, &name);
-        push_bound(at, frame, &binding, l)
     }
 }
 
@@ -472,35 +474,15 @@ unsafe extern "C-unwind" fn read_name(l: *mut lua_State) -> c_int {
     // SAFETY: called by Lua. Everything with a destructor is gone before a
     // metamethod may raise.
     unsafe {
-        if !read_bound(l) {
-            let (at, frame) =
-                current().map_or((ptr::null_mut(), ptr::null_mut()), |core| core.frame.get());
-            let frame = if at.is_null() || at == l { ptr::null_mut() } else { frame };
-            push_globals(at, frame, l);
-            ffi::lua_pushvalue(l, 2);
-            ffi::lua_gettable(l, -2);
+        if let Some((at, frame, binding)) = bound_name(l) {
+            push_bound(at, frame, &binding, l);
+            return 1;
         }
+        let (at, frame) = frame_seen_from(l);
+        push_globals(at, frame, l);
+        ffi::lua_pushvalue(l, 2);
+        ffi::lua_gettable(l, -2);
         1
-    }
-}
-
-/// Writes a local or upvalue; `true` if there was one.
-unsafe fn write_bound(l: *mut lua_State) -> bool {
-    // SAFETY: as for `read_bound`.
-    unsafe {
-        let Some(core) = current() else { return false };
-        let (at, frame) = core.frame.get();
-        if at.is_null() || at == l {
-            return false;
-        }
-        let Some(name) = key_name(l, 2) else { return false };
-        let binding = bind(at, frame, &name);
-        if matches!(binding, Binding::Global) {
-            return false;
-        }
-        ffi::lua_pushvalue(l, 3);
-        set_bound(at, frame, &binding, l);
-        true
     }
 }
 
@@ -508,15 +490,16 @@ unsafe fn write_bound(l: *mut lua_State) -> bool {
 unsafe extern "C-unwind" fn write_name(l: *mut lua_State) -> c_int {
     // SAFETY: as for `read_name`.
     unsafe {
-        if !write_bound(l) {
-            let (at, frame) =
-                current().map_or((ptr::null_mut(), ptr::null_mut()), |core| core.frame.get());
-            let frame = if at.is_null() || at == l { ptr::null_mut() } else { frame };
-            push_globals(at, frame, l);
-            ffi::lua_pushvalue(l, 2);
+        if let Some((at, frame, binding)) = bound_name(l) {
             ffi::lua_pushvalue(l, 3);
-            ffi::lua_settable(l, -3);
+            set_bound(at, frame, &binding, l);
+            return 0;
         }
+        let (at, frame) = frame_seen_from(l);
+        push_globals(at, frame, l);
+        ffi::lua_pushvalue(l, 2);
+        ffi::lua_pushvalue(l, 3);
+        ffi::lua_settable(l, -3);
         0
     }
 }

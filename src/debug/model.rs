@@ -79,8 +79,8 @@ pub struct ExceptionFilters {
 /// One error filter that is switched on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExceptionFilter {
-    /// Lua pattern searched in the message, or a Lua expression over `message`
-    /// and `err` if it is written with one of those names.
+    /// Lua pattern to be found in the message; one that is no pattern is searched
+    /// for as it is.
     pub condition: Option<String>,
 }
 

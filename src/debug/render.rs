@@ -456,12 +456,14 @@ impl<'a> Renderer<'a> {
     }
 }
 
+/// The words of the language.
+pub(super) const KEYWORDS: [&str; 22] = [
+    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in",
+    "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while",
+];
+
 /// Whether a string can be written as a name.
 pub(crate) fn is_identifier(name: &[u8]) -> bool {
-    const KEYWORDS: [&str; 22] = [
-        "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if",
-        "in", "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while",
-    ];
     let word = |byte: &u8| *byte == b'_' || byte.is_ascii_alphanumeric();
     name.first().is_some_and(|first| !first.is_ascii_digit())
         && name.iter().all(word)

@@ -38,3 +38,4 @@ mod protocol;
 
 mod debug_api;
 mod docs;
+mod session;

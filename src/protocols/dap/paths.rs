@@ -207,7 +207,7 @@ mod tests {
                 remote_root: (*remote).to_owned(),
             })
             .collect();
-        PathMappings::new(&mappings, Path::new("/work/dir"))
+        PathMappings::new(&mappings, Path::new("/srv/dir"))
     }
 
     /// Checks both directions.
@@ -265,8 +265,8 @@ mod tests {
 
     #[test]
     fn relative_remote_roots_lie_in_the_working_directory() {
-        check(&[("/l", ".")], "/l/x.lua", "/work/dir/x.lua");
-        check(&[("/l", "lib")], "/l/x.lua", "/work/dir/lib/x.lua");
+        check(&[("/l", ".")], "/l/x.lua", "/srv/dir/x.lua");
+        check(&[("/l", "lib")], "/l/x.lua", "/srv/dir/lib/x.lua");
     }
 
     #[test]

@@ -80,11 +80,9 @@ pub(in crate::protocols::dap) fn set_exception_breakpoints(
         let breakpoints = Some(vec![not_debugging(); wanted.len()]);
         return Ok(SetExceptionBreakpointsResponse { breakpoints });
     }
-    let errors = session.control.set_exception_filters(exception_filters(&wanted));
-    let error = |index: usize| errors.get(index).cloned().flatten();
+    session.control.set_exception_filters(exception_filters(&wanted));
     let breakpoints = wanted.iter().map(|(filter, _)| match filter.as_str() {
-        ALL => filter_state(error(0)),
-        UNCAUGHT => filter_state(error(1)),
+        ALL | UNCAUGHT => filter_state(None),
         unknown => filter_state(Some(format!("unknown filter '{unknown}'"))),
     });
     Ok(SetExceptionBreakpointsResponse { breakpoints: Some(breakpoints.collect()) })
