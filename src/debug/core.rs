@@ -174,20 +174,36 @@ pub(super) enum Verdict {
 }
 
 impl Core {
-    /// What is known of a prototype.
+    /// What is already known of a prototype.
     #[inline]
+    pub(super) fn known_entry(&self, proto: &Proto) -> Option<&Entry> {
+        // SAFETY: as for `slot`.
+        let entry = unsafe { &*self.slot(proto) };
+        ptr::eq(entry.proto, proto).then_some(entry)
+    }
+
+    /// What is known of a prototype.
     pub(super) fn entry(&self, proto: &Proto) -> &Entry {
+        let slot = self.slot(proto);
+        // SAFETY: as for `slot`.
+        unsafe {
+            if !ptr::eq((*slot).proto, proto) {
+                *slot = self.study(proto);
+            }
+            &*slot
+        }
+    }
+
+    /// The place of a prototype in the cache. Only this thread touches it, and no
+    /// reference into it outlives the next call.
+    #[inline]
+    fn slot(&self, proto: &Proto) -> *mut Entry {
         let address = ptr::from_ref(proto) as usize;
         let slot = (address >> 6 ^ address >> 13) % CACHE_SIZE;
-        // SAFETY: only this thread touches the cache, no reference into it
-        // outlives the next call, and it has `CACHE_SIZE` entries.
+        // SAFETY: the cache has `CACHE_SIZE` entries.
         unsafe {
             let cache = &mut *self.cache.get();
-            let entry = cache.get_unchecked_mut(slot);
-            if !ptr::eq(entry.proto, proto) {
-                *entry = self.study(proto);
-            }
-            entry
+            cache.get_unchecked_mut(slot)
         }
     }
 

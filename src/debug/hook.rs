@@ -27,7 +27,7 @@ use mlua::ffi::{self, lua_Debug, lua_State};
 
 use crate::{
     debug::{
-        core::{Core, ENTRY, LINES, Verdict, current, running},
+        core::{Core, ENTRY, Entry, LINES, Verdict, current, running},
         shared::{EVALUATING, PENDING, STOPPING},
         step::Step,
     },
@@ -57,7 +57,7 @@ pub(super) unsafe extern "C-unwind" fn hook(l: *mut lua_State, record: *mut lua_
 }
 
 /// The fast path: whether the event needs nothing but a change of the mask,
-/// which is then made.
+/// which is then made. It calls nothing, so that it needs no stack.
 ///
 /// # Safety
 /// Called from [`hook`]: `ci` is the frame the event is about.
@@ -71,42 +71,41 @@ unsafe fn is_nothing(l: *mut lua_State, record: &lua_Debug) -> bool {
             return false;
         }
         let frame = &mut *state.ci;
-        match record.event {
-            ffi::LUA_HOOKCALL | ffi::LUA_HOOKTAILCALL => {
-                if !frame.is_lua() {
-                    return true;
-                }
-                let flags = core.entry(frame.proto()).flags;
-                if flags & (LINES | ENTRY) == 0 {
-                    if state.hookmask & LINE != 0 {
-                        state.hookmask = CALL | RETURN;
-                    }
-                    return true;
-                }
-                if flags & ENTRY == 0 {
-                    state.hookmask |= LINE;
-                    return true;
-                }
-                false
+        // The most frequent first.
+        let event = record.event;
+        if event == ffi::LUA_HOOKCALL || event == ffi::LUA_HOOKTAILCALL {
+            if !frame.is_lua() {
+                return true;
             }
-            ffi::LUA_HOOKLINE => {
-                let entry = core.entry(frame.proto());
-                if entry.flags & LINES == 0 {
-                    core.settle(state);
-                    return true;
+            let Some(Entry { flags, .. }) = core.known_entry(frame.proto()) else { return false };
+            if flags & (LINES | ENTRY) == 0 {
+                if state.hookmask & LINE != 0 {
+                    state.hookmask = CALL | RETURN;
                 }
-                entry.bits >> (record.currentline % 64) & 1 == 0
+                return true;
             }
-            ffi::LUA_HOOKRET => {
-                let caller = &mut *frame.previous;
-                if caller.is_lua() && core.entry(caller.proto()).flags & LINES != 0 {
-                    state.hookmask = CALL | LINE;
-                    trap(frame);
-                    caller.set_trap();
-                }
-                true
+            if flags & ENTRY == 0 {
+                state.hookmask |= LINE;
+                return true;
             }
-            _ => false,
+            false
+        } else if event == ffi::LUA_HOOKLINE {
+            let Some(entry) = core.known_entry(frame.proto()) else { return false };
+            entry.flags & LINES != 0 && entry.bits >> (record.currentline % 64) & 1 == 0
+        } else if event == ffi::LUA_HOOKRET {
+            let caller = &mut *frame.previous;
+            if !caller.is_lua() {
+                return true;
+            }
+            let Some(Entry { flags, .. }) = core.known_entry(caller.proto()) else { return false };
+            if flags & LINES != 0 {
+                state.hookmask = CALL | LINE;
+                trap(frame);
+                caller.set_trap();
+            }
+            true
+        } else {
+            false
         }
     }
 }
@@ -126,6 +125,9 @@ unsafe fn attend_event(l: *mut lua_State, record: &lua_Debug) {
             return;
         };
         let (event, line) = (record.event, record.currentline);
+        if core.settles(l, event) || is_nothing(l, record) {
+            return;
+        }
         match catch_unwind(AssertUnwindSafe(|| core.event(l, event, line))) {
             Ok(Raise::Nothing) => {}
             Ok(Raise::Stop) => raise_stop(l),
@@ -273,6 +275,31 @@ impl Core {
     pub(super) fn count_next(state: &mut State) {
         state.hookmask |= COUNT;
         state.hookcount = 1;
+    }
+
+    /// Learns what the fast path did not know of the functions involved; whether
+    /// the event was a line in a frame that wants none, which is dealt with.
+    ///
+    /// # Safety
+    /// In a hook of `l`.
+    unsafe fn settles(&self, l: *mut lua_State, event: c_int) -> bool {
+        // SAFETY: live frames; only Lua frames are asked for their function.
+        unsafe {
+            let state = &mut *layout::state(l);
+            let frame = state.ci;
+            for frame in [frame, (*frame).previous] {
+                if !frame.is_null() && (*frame).is_lua() {
+                    self.entry((*frame).proto());
+                }
+            }
+            let unwanted = event == ffi::LUA_HOOKLINE
+                && state.basehookcount == self.epoch.get()
+                && self.entry((*frame).proto()).flags & LINES == 0;
+            if unwanted {
+                self.settle(state);
+            }
+            unwanted
+        }
     }
 
     /// Narrows the mask in a frame that wants no line events.
