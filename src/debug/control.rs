@@ -352,21 +352,21 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        if self.shared.unlisten(self.number) {
-            let mut tables = self.shared.tables();
-            tables.forget_client();
-            drop(tables);
-            self.shared.entry.store(false, Ordering::SeqCst);
-            self.shared.passive.store(false, Ordering::SeqCst);
-            self.shared.pause.store(false, Ordering::SeqCst);
-            // Before another debugger can come and find it stopped.
-            if !self.shared.held.load(Ordering::SeqCst)
-                && self.shared.change_state(RunState::Stopped, RunState::Running)
-            {
-                self.shared.post(Mail::Resume(Resume::Continue));
-            }
-            self.shared.tables_changed();
+        let shared = &self.shared;
+        shared.tables().forget_client();
+        shared.entry.store(false, Ordering::SeqCst);
+        shared.passive.store(false, Ordering::SeqCst);
+        shared.pause.store(false, Ordering::SeqCst);
+        // First, so that the program goes on without a hook; and before another
+        // debugger can come and find it stopped.
+        shared.tables_changed();
+        if !shared.held.load(Ordering::SeqCst)
+            && shared.change_state(RunState::Stopped, RunState::Running)
+        {
+            shared.post(Mail::Resume(Resume::Continue));
         }
+        shared.unlisten(self.number);
+        shared.tables_changed();
     }
 }
 

@@ -382,13 +382,11 @@ impl Shared {
     }
 
     /// Takes out the listener with this number.
-    pub(super) fn unlisten(&self, number: u64) -> bool {
+    pub(super) fn unlisten(&self, number: u64) {
         let mut listener = lock(&self.listener);
-        let present = listener.as_ref().is_some_and(|listener| listener.number == number);
-        if present {
+        if listener.as_ref().is_some_and(|listener| listener.number == number) {
             *listener = None;
         }
-        present
     }
 }
 
