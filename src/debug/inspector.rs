@@ -2,9 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::{
-    cell::RefCell, collections::HashMap, ffi::c_int, ptr, sync::atomic::Ordering, time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, ffi::c_int, ptr, time::Duration};
 
 use mlua::ffi::{self, lua_State};
 
@@ -211,20 +209,16 @@ impl<'a> Inspector<'a> {
         Ok(shown)
     }
 
-    /// Sets a child of a container to the value of an expression.
+    /// Sets a child of a container to the value of an expression in its frame.
     pub fn set_variable(
         &self,
         reference: i64,
         name: &str,
         value: &str,
-        frame: Option<i64>,
         hex: bool,
     ) -> Result<Variable, String> {
         let handle = self.handle(reference)?;
-        let place = match frame {
-            Some(_) => self.place(frame)?,
-            None => handle.place(),
-        };
+        let place = handle.place();
         let results =
             self.core.evaluate(place.l, place.frame, value, Grammar::Expression, WATCH_LIMIT)?;
         if results.count == 0 {
@@ -263,11 +257,6 @@ impl<'a> Inspector<'a> {
     ) -> Vec<Completion> {
         let Ok(place) = self.place(frame) else { return Vec::new() };
         completion::completions(self, place, text, byte_offset)
-    }
-
-    /// Whether the program is being ended or an evaluation cancelled.
-    pub fn cancelled(&self) -> bool {
-        self.core.shared.cancel_evaluation.load(Ordering::SeqCst)
     }
 
     /// Whether the frame runs a Lua function.

@@ -43,7 +43,8 @@ pub struct Vm {
     core: Box<Core>,
     /// Dropped by hand, before `core`: closing Lua still runs finalizers.
     lua: Option<Lua>,
-    base: Box<Link>,
+    /// Below all coroutines; reached by pointer only.
+    _base: Box<Link>,
 }
 
 impl Vm {
@@ -77,7 +78,7 @@ impl Vm {
         let core = Box::new(Core::new(shared, main, aux));
         let base = Box::new(Link { running: main, previous: ptr::null(), wraps: false });
         enter_thread(&core, &base);
-        let vm = Self { core, lua: Some(lua), base };
+        let vm = Self { core, lua: Some(lua), _base: base };
         vm.install(options).map_err(|error| error.to_string())?;
         vm.core.shared.enter_thread();
         hook::handle_kicks();
@@ -261,6 +262,5 @@ impl Drop for Vm {
         drop(self.lua.take());
         self.core.shared.output.flush();
         leave_thread();
-        let _ = &self.base;
     }
 }

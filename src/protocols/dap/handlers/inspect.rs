@@ -105,7 +105,7 @@ pub(in crate::protocols::dap) fn set_variable(
 ) -> Answer<SetVariableResponse> {
     let reference = arguments.variables_reference.into();
     let hex = is_hex(arguments.format.as_ref());
-    let value = inspector.set_variable(reference, &arguments.name, &arguments.value, None, hex)?;
+    let value = inspector.set_variable(reference, &arguments.name, &arguments.value, hex)?;
     Ok(SetVariableResponse {
         value_location_reference: convert::place(client, &value),
         variables_reference: Some(wire_u32(value.reference)),
