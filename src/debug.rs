@@ -29,14 +29,16 @@ mod stack;
 mod step;
 mod stop;
 mod targets;
+mod text;
 mod variables;
 mod vm;
 
-pub use control::{Attachment, Control, SourceRequest};
+pub use control::{Attachment, Control, Observation, Pilot, SourceRequest};
 pub use errors::Failure;
 pub use inspector::Inspector;
-pub use loading::{Code, Program};
+pub use loading::{Code, Program, Show};
 pub use model::*;
 pub(crate) use render::{is_identifier, quoted};
 pub use shared::{After, RunState, StopRequest, Waited, Work};
+pub use text::TextStream;
 pub use vm::{Vm, VmOptions};

@@ -101,8 +101,39 @@ impl Session {
     /// channel.
     pub fn execute(&self, program: Program) -> mpsc::Receiver<Outcome> {
         let (done, outcome) = mpsc::channel();
-        self.control.work(run(program, done));
+        self.submit(
+            program,
+            || true,
+            move |outcome| {
+                // The receiver may have given up.
+                let _ = done.send(outcome);
+            },
+        );
         outcome
+    }
+
+    /// Runs a program after those already given. On the Lua thread `begin` is
+    /// called first, which says whether to run it at all, and `end` with the
+    /// outcome; `false` if the session has ended (neither is called then).
+    pub fn submit(
+        &self,
+        program: Program,
+        begin: impl FnOnce() -> bool + Send + 'static,
+        end: impl FnOnce(Outcome) + Send + 'static,
+    ) -> bool {
+        self.control.work(Box::new(move |vm| {
+            if begin() { run(program, Box::new(end))(vm) } else { After::Next }
+        }))
+    }
+
+    /// Goes on with a new VM, when all that was given has run; debuggers stay.
+    pub fn reset(&self, done: impl FnOnce() + Send + 'static) -> bool {
+        self.control.work(Box::new(|_| {
+            After::Again(Box::new(|_| {
+                done();
+                After::Next
+            }))
+        }))
     }
 
     /// What could be written at a byte offset of a text.
@@ -158,15 +189,14 @@ impl Drop for Session {
 }
 
 /// A program as a piece of work; a restart is the same on a new VM.
-fn run(program: Program, done: mpsc::Sender<Outcome>) -> Work {
+fn run(program: Program, end: Box<dyn FnOnce(Outcome) + Send>) -> Work {
     Box::new(move |vm| {
         let outcome = vm.run(&program);
         if outcome == Err(Failure::Stopped(StopRequest::Restart)) {
             let program = Program { wait_for_debugger: false, ..program };
-            return After::Again(run(program, done));
+            return After::Again(run(program, end));
         }
-        // The receiver may have given up.
-        let _ = done.send(outcome);
+        end(outcome);
         After::Next
     })
 }

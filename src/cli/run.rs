@@ -19,7 +19,7 @@ use super::{
     size::{parse_seconds, parse_size},
 };
 use crate::{
-    debug::{Code, Event, Failure, Program, StopRequest, VmOptions},
+    debug::{Code, Event, Failure, Program, Show, StopRequest, VmOptions},
     protocols::dap::{self, ServeOptions, Server},
     session::{
         self, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TIMEOUT, EnableDap, Outcome, Session,
@@ -146,8 +146,13 @@ fn execute(
             tracing::warn!("debuggers were not told of the end: {error:#}");
         }
     });
-    let program =
-        Program { code, args, wait_for_debugger: limits.wait, time_limit: limits.timeout };
+    let program = Program {
+        code,
+        args,
+        wait_for_debugger: limits.wait,
+        time_limit: limits.timeout,
+        show: Show::Text,
+    };
     let show_values = matches!(program.code, Code::Expression { .. });
     let outcome = wait(&session, program);
     let exit_code =
@@ -237,7 +242,7 @@ fn exit_code_of(request: StopRequest, signal: u32) -> i64 {
         StopRequest::Interrupt if signal == libc::SIGTERM.unsigned_abs() => EXIT_TERMINATED,
         StopRequest::Interrupt => EXIT_INTERRUPTED,
         StopRequest::Timeout => EXIT_TIMEOUT,
-        StopRequest::Terminate | StopRequest::Restart => EXIT_TERMINATED,
+        StopRequest::Terminate | StopRequest::Restart | StopRequest::Exit => EXIT_TERMINATED,
     }
 }
 
@@ -268,7 +273,7 @@ fn conclude(
                     session.control().say(&labelled("the script ran out of time", color));
                 }
                 StopRequest::Interrupt => session.control().say(&labelled("interrupted", color)),
-                StopRequest::Terminate | StopRequest::Restart => {}
+                StopRequest::Terminate | StopRequest::Restart | StopRequest::Exit => {}
             }
             exit_code_of(request, signal)
         }

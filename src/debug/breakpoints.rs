@@ -43,6 +43,8 @@ pub(super) enum Owner {
     Client,
     /// The script itself, by `Debug.breakpoint`.
     Script,
+    /// A REPL.
+    Console,
 }
 
 /// The place a line breakpoint was asked for.
@@ -335,6 +337,27 @@ impl Tables {
         self.filters = ExceptionFilters::default();
         self.roots = None;
         self.spellings.clear();
+    }
+
+    /// Drops a breakpoint of `owner`, or all of them; how many.
+    pub(super) fn remove(&mut self, owner: Owner, id: Option<i64>) -> usize {
+        let stays = |whose, number| whose != owner || id.is_some_and(|id| id != number);
+        let before = self.lines.len() + self.functions.len();
+        self.lines.retain(|breakpoint| stays(breakpoint.owner, breakpoint.id));
+        self.functions.retain(|breakpoint| stays(breakpoint.owner, breakpoint.id));
+        before - self.lines.len() - self.functions.len()
+    }
+
+    /// Every breakpoint, with its owner's name.
+    pub(super) fn all(&self) -> Vec<(Breakpoint, &'static str)> {
+        let name = |owner| match owner {
+            Owner::Client => "debugger",
+            Owner::Script => "script",
+            Owner::Console => "console",
+        };
+        let lines = self.lines.iter().map(|it| (self.report_line(it), name(it.owner)));
+        let functions = self.functions.iter().map(|it| (self.report_function(it), name(it.owner)));
+        lines.chain(functions).collect()
     }
 
     /// The main script, or whatever was loaded first.

@@ -45,6 +45,25 @@ pub struct Attachment {
     number: u64,
 }
 
+/// A front end that is told of everything and changes nothing. Dropping it ends
+/// that.
+pub struct Observation {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+/// A front end beside the attached debugger for which the program may stop (a
+/// REPL at its debug prompt). When the last one goes, the program goes on.
+pub struct Pilot {
+    shared: Arc<Shared>,
+}
+
+/// Numbers for those who listen.
+fn next_number() -> u64 {
+    static NUMBERS: AtomicU64 = AtomicU64::new(1);
+    NUMBERS.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Control {
     /// A session's control, to make its VM with. Output goes to this process's
     /// own streams too if `console`.
@@ -90,14 +109,43 @@ impl Control {
     /// # Errors
     /// A sentence that names the debugger which is attached already.
     pub fn attach(&self, who: &str, sink: Sink) -> Result<Attachment, String> {
-        static NUMBERS: AtomicU64 = AtomicU64::new(1);
-        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let number = next_number();
         self.shared.listen(who, number, sink)?;
         self.shared.configured.store(false, Ordering::SeqCst);
         let stopped = self.state() == RunState::Stopped;
         self.shared.stopped_before.store(stopped, Ordering::SeqCst);
         self.shared.tables_changed();
         Ok(Attachment { shared: Arc::clone(&self.shared), number })
+    }
+
+    /// Tells `sink` of all events, whoever is attached. It is called from the
+    /// Lua thread, must not block, and must not add or drop an observation.
+    pub fn observe(&self, sink: Sink) -> Observation {
+        let number = next_number();
+        self.shared.observe(number, sink);
+        Observation { shared: Arc::clone(&self.shared), number }
+    }
+
+    /// Lets the program stop at breakpoints also if no debugger is attached.
+    pub fn pilot(&self) -> Pilot {
+        self.shared.pilots.fetch_add(1, Ordering::SeqCst);
+        self.shared.tables_changed();
+        Pilot { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Makes `os.exit` end the program that calls it, not the process.
+    pub fn contain_exit(&self) {
+        self.shared.contain_exit.store(true, Ordering::SeqCst);
+    }
+
+    /// The code that the last contained `os.exit` was called with.
+    pub fn exit_code(&self) -> i64 {
+        self.shared.exit_code.load(Ordering::SeqCst)
+    }
+
+    /// Forgets a request to end a program that was over already.
+    pub fn forget_stop_request(&self) {
+        self.shared.clear_stop_request();
     }
 
     /// Replaces the breakpoints of one source. Never waits for Lua.
@@ -145,6 +193,34 @@ impl Control {
         let report = self.shared.tables().add_function(Owner::Script, spec);
         self.shared.tables_changed();
         report
+    }
+
+    /// Adds a breakpoint of the console: it belongs to the session, not to the
+    /// debugger that is attached.
+    pub fn add_console_breakpoint(&self, path: &str, spec: BreakpointSpec) -> Breakpoint {
+        let place = place_of(&SourceRequest::Path(path.to_owned()));
+        let report = self.shared.tables().add_line(Owner::Console, place, spec);
+        self.shared.tables_changed();
+        report
+    }
+
+    /// As [`Control::add_console_breakpoint`], for functions.
+    pub fn add_console_function_breakpoint(&self, spec: FunctionBreakpointSpec) -> Breakpoint {
+        let report = self.shared.tables().add_function(Owner::Console, spec);
+        self.shared.tables_changed();
+        report
+    }
+
+    /// Takes away a breakpoint of the console, or all of them; how many.
+    pub fn clear_console_breakpoints(&self, id: Option<i64>) -> usize {
+        let removed = self.shared.tables().remove(Owner::Console, id);
+        self.shared.tables_changed();
+        removed
+    }
+
+    /// All breakpoints, whoever has set them, with what they were asked for by.
+    pub fn breakpoints(&self) -> Vec<(Breakpoint, &'static str)> {
+        self.shared.tables().all()
     }
 
     /// The loaded file that defines a function of this name.
@@ -225,6 +301,21 @@ impl Control {
         if !self.shared.change_state(RunState::Stopped, RunState::Running) {
             return Err("the program is not stopped".to_owned());
         }
+        self.shared.tell_observers(&Event::Resumed);
+        self.shared.post(Mail::Resume(how));
+        Ok(())
+    }
+
+    /// As [`Control::resume`], by a front end that is not the attached debugger:
+    /// that one is told.
+    ///
+    /// # Errors
+    /// If it is not stopped.
+    pub fn resume_beside(&self, how: Resume) -> Result<(), String> {
+        if !self.shared.change_state(RunState::Stopped, RunState::Running) {
+            return Err("the program is not stopped".to_owned());
+        }
+        self.shared.send(Event::Resumed);
         self.shared.post(Mail::Resume(how));
         Ok(())
     }
@@ -363,10 +454,25 @@ impl Drop for Attachment {
         if !shared.held.load(Ordering::SeqCst)
             && shared.change_state(RunState::Stopped, RunState::Running)
         {
+            shared.tell_observers(&Event::Resumed);
             shared.post(Mail::Resume(Resume::Continue));
         }
         shared.unlisten(self.number);
         shared.tables_changed();
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        self.shared.forget_observer(self.number);
+    }
+}
+
+impl Drop for Pilot {
+    fn drop(&mut self) {
+        // A program that stands still looks by itself whether anybody is left.
+        self.shared.pilots.fetch_sub(1, Ordering::SeqCst);
+        self.shared.tables_changed();
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
         breakpoints::Tables,
         core::{Core, Link, Verdict, current, running},
         hook,
-        loading::Program,
+        loading::{Program, Show},
         model::{Exception, ExceptionFilter, StopReason},
         render::Renderer,
         shared::{EVALUATING, StopRequest},
@@ -399,7 +399,11 @@ pub(super) unsafe fn call(core: &Core, program: &Program) -> Result<Vec<String>,
             return Err(failure(core, l, status));
         }
         let renderer = Renderer::new(core, false);
-        Ok((base + 1..=ffi::lua_gettop(l)).map(|index| renderer.message_on(l, index)).collect())
+        let show = |index| match program.show {
+            Show::Text => renderer.message_on(l, index),
+            Show::Pretty => renderer.pretty_on(l, index),
+        };
+        Ok((base + 1..=ffi::lua_gettop(l)).map(show).collect())
     }
 }
 

@@ -38,6 +38,18 @@ pub struct Program {
     pub wait_for_debugger: bool,
     /// End it after this time, counted from its first line.
     pub time_limit: Option<Duration>,
+    /// How its values are written.
+    pub show: Show,
+}
+
+/// How a program's values become text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Show {
+    /// As `tostring` would.
+    #[default]
+    Text,
+    /// As a person at a prompt wants to see them: strings quoted, tables open.
+    Pretty,
 }
 
 /// Text of a chunk.

@@ -1,6 +1,6 @@
 //! What the debug core says and understands: plain data, no protocol, no Lua.
 //!
-//! Front ends (DAP today) translate these to their wire; the names are DAP's
+//! Front ends translate these to their wire; the names are DAP's
 //! because it is the field's vocabulary, not because the core speaks it.
 
 use std::path::PathBuf;
@@ -149,6 +149,8 @@ pub struct StepInTarget {
 pub enum Event {
     /// The program stopped; everything is inspectable until it goes on.
     Stopped(StopReason),
+    /// A front end other than the one told has let it go on.
+    Resumed,
     /// The program (or the debugger, for `Console`) said something.
     Output(Output),
     /// A breakpoint was verified, moved or found wanting.

@@ -109,7 +109,7 @@ impl Inner {
         if pending.pieces.is_empty() {
             return;
         }
-        let owner = pending.owner.upgrade().filter(|owner| owner.attached());
+        let owner = pending.owner.upgrade().filter(|owner| owner.heard());
         let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
         for piece in std::mem::take(&mut pending.pieces) {
             // The last words of a program must reach somebody.

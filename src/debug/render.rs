@@ -6,6 +6,8 @@
 
 #![allow(unsafe_code)]
 
+mod whole;
+
 use std::{
     cell::Cell,
     ffi::c_int,
@@ -35,6 +37,8 @@ const BUDGET: Duration = Duration::from_millis(300);
 const MAX_DEPTH: usize = 16;
 /// Longest full rendering, in bytes.
 const MAX_FULL: usize = 1 << 20;
+/// Longest text of a value at a prompt.
+const MAX_PRETTY: usize = 16 << 10;
 
 /// Renders values for one request.
 pub(super) struct Renderer<'a> {
@@ -55,9 +59,7 @@ impl<'a> Renderer<'a> {
 
     /// The whole value, over several lines if it is a table.
     pub(super) fn full(&self, index: c_int) -> String {
-        let mut text = String::new();
-        self.write_full(&mut text, index, 0, &mut Vec::new());
-        text
+        whole::Whole { renderer: self, limit: MAX_FULL, width: 0 }.show(index)
     }
 
     /// A value as `tostring` has it (strings as they are).
@@ -78,6 +80,21 @@ impl<'a> Renderer<'a> {
                         .unwrap_or_else(|| self.short(index, MAX_STRING, true)),
                     _ => self.short(index, MAX_STRING, true),
                 }
+            })
+        }
+    }
+
+    /// A value for a person at a prompt: strings quoted, tables open, small ones
+    /// on one line.
+    ///
+    /// # Safety
+    /// As for [`Renderer::message_on`].
+    pub(super) unsafe fn pretty_on(&self, l: *mut lua_State, index: c_int) -> String {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            self.with_copy(l, index, |_, index| match self.tostring(index) {
+                Some(Ok(text)) => text,
+                _ => whole::Whole { renderer: self, limit: MAX_PRETTY, width: 72 }.show(index),
             })
         }
     }
@@ -396,62 +413,6 @@ impl<'a> Renderer<'a> {
             ffi::lua_settop(l, top);
             self.spent.set(self.spent.get() + started.elapsed());
             Some(text)
-        }
-    }
-
-    fn write_full(&self, text: &mut String, index: c_int, depth: usize, open: &mut Vec<usize>) {
-        let l = self.core.aux;
-        // SAFETY: raw accesses; the stack is as before at the end.
-        unsafe {
-            let address = ffi::lua_topointer(l, index) as usize;
-            if ffi::lua_type(l, index) != ffi::LUA_TTABLE {
-                text.push_str(&self.short(index, usize::MAX, false));
-                return;
-            }
-            if open.contains(&address) || depth >= MAX_DEPTH || text.len() > MAX_FULL {
-                text.push_str(if open.contains(&address) { "<cycle>" } else { "{…}" });
-                return;
-            }
-            ffi::lua_checkstack(l, 10);
-            open.push(address);
-            let indent = "  ".repeat(depth + 1);
-            let count = ffi::lua_rawlen(l, index);
-            text.push('{');
-            let mut any = false;
-            for position in 1..=count {
-                let Ok(position) = i64::try_from(position) else { break };
-                let _ = write!(text, "\n{indent}");
-                ffi::lua_rawgeti(l, index, position);
-                self.write_full(text, ffi::lua_gettop(l), depth + 1, open);
-                ffi::lua_pop(l, 1);
-                text.push(',');
-                any = true;
-                if text.len() > MAX_FULL {
-                    text.push_str(" …");
-                    break;
-                }
-            }
-            ffi::lua_pushnil(l);
-            while ffi::lua_next(l, index) != 0 {
-                let value = ffi::lua_gettop(l);
-                if !super::variables::is_in_sequence(l, value - 1, count) {
-                    let _ = write!(text, "\n{indent}{} = ", self.key(value - 1));
-                    self.write_full(text, value, depth + 1, open);
-                    text.push(',');
-                    any = true;
-                }
-                ffi::lua_pop(l, 1);
-                if text.len() > MAX_FULL {
-                    text.push_str(" …");
-                    ffi::lua_pop(l, 1);
-                    break;
-                }
-            }
-            if any {
-                let _ = write!(text, "\n{}", "  ".repeat(depth));
-            }
-            text.push('}');
-            open.pop();
         }
     }
 }

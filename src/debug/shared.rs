@@ -11,8 +11,8 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -94,6 +94,8 @@ pub enum StopRequest {
     Terminate,
     /// A debugger's `restart`: end, then run again.
     Restart,
+    /// The script's own `os.exit`, where that must not end the process.
+    Exit,
 }
 
 /// How a wait on the Lua thread ended.
@@ -140,6 +142,14 @@ pub(super) struct Shared {
     arrived: Condvar,
     thread: Mutex<Option<libc::pthread_t>>,
     listener: Mutex<Option<Listener>>,
+    /// Told of everything; by number.
+    observers: Mutex<Vec<(u64, Arc<Sink>)>>,
+    /// How many front ends beside the attached debugger let the program stop.
+    pub(super) pilots: AtomicU32,
+    /// `os.exit` ends the program, not the process.
+    pub(super) contain_exit: AtomicBool,
+    /// The code that a contained `os.exit` was called with.
+    pub(super) exit_code: AtomicI64,
     watch: Mutex<Option<StopWatch>>,
     /// What `os.exit` calls before it ends the process.
     farewell: Mutex<Option<Farewell>>,
@@ -184,6 +194,10 @@ impl Shared {
             arrived: Condvar::new(),
             thread: Mutex::new(None),
             listener: Mutex::new(None),
+            observers: Mutex::default(),
+            pilots: AtomicU32::new(0),
+            contain_exit: AtomicBool::new(false),
+            exit_code: AtomicI64::new(0),
             watch: Mutex::new(None),
             farewell: Mutex::new(None),
         }
@@ -229,6 +243,7 @@ impl Shared {
             2 => Some(StopRequest::Timeout),
             3 => Some(StopRequest::Terminate),
             4 => Some(StopRequest::Restart),
+            5 => Some(StopRequest::Exit),
             _ => None,
         }
     }
@@ -356,16 +371,45 @@ impl Shared {
         self.attention.fetch_and(!PENDING, Ordering::SeqCst);
     }
 
-    /// Whether a debugger is attached.
+    /// Whether a front end is there that the program may stop for.
     pub(super) fn attached(&self) -> bool {
-        lock(&self.listener).is_some()
+        self.pilots.load(Ordering::SeqCst) > 0 || lock(&self.listener).is_some()
     }
 
-    /// Tells the attached front end, if there is one.
+    /// Whether somebody is told what the program says.
+    pub(super) fn heard(&self) -> bool {
+        lock(&self.listener).is_some() || !lock(&self.observers).is_empty()
+    }
+
+    /// Tells the attached debugger and all observers.
     pub(super) fn send(&self, event: Event) {
+        self.tell_observers(&event);
+        self.tell_listener(event);
+    }
+
+    /// Tells the attached debugger, if there is one.
+    pub(super) fn tell_listener(&self, event: Event) {
         if let Some(listener) = &*lock(&self.listener) {
             (listener.sink)(event);
         }
+    }
+
+    /// Tells those that only watch.
+    pub(super) fn tell_observers(&self, event: &Event) {
+        let observers = lock(&self.observers).clone();
+        for (_, sink) in observers {
+            sink(event.clone());
+        }
+    }
+
+    /// Adds an observer.
+    pub(super) fn observe(&self, number: u64, sink: Sink) {
+        lock(&self.observers).push((number, Arc::new(sink)));
+    }
+
+    /// Takes an observer out.
+    pub(super) fn forget_observer(&self, number: u64) {
+        lock(&self.observers).retain(|(known, _)| *known != number);
     }
 
     /// Makes `sink` the listener; refused while there is one.

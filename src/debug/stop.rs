@@ -146,7 +146,7 @@ impl Core {
                 return Some(Resume::Continue);
             }
             if shared.announce.swap(false, Ordering::SeqCst) {
-                shared.send(Event::Stopped(reason.clone()));
+                shared.tell_listener(Event::Stopped(reason.clone()));
             }
             match shared.next_letter() {
                 Some(Mail::Visit(visit)) => visit(&Inspector::new(self, l, &handles)),

@@ -34,6 +34,7 @@ const UNSAFE: &[&str] = &[
     "src/debug/inspector.rs",
     "src/debug/loading.rs",
     "src/debug/render.rs",
+    "src/debug/render/whole.rs",
     "src/debug/scratch.rs",
     "src/debug/shared.rs",
     "src/debug/stack.rs",

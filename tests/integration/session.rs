@@ -2,7 +2,7 @@
 //! questions in between, and an interrupt that it survives.
 
 use llmspell::{
-    debug::{Code, CompletionKind, Failure, Program, RunState, StopRequest, VmOptions},
+    debug::{Code, CompletionKind, Failure, Program, RunState, Show, StopRequest, VmOptions},
     session::{Outcome, Session, SessionOptions, runtime},
 };
 
@@ -14,7 +14,7 @@ fn session(memory_limit: usize) -> Session {
 
 fn cell(text: &str) -> Program {
     let code = Code::Expression { name: "cell".to_owned(), text: text.to_owned() };
-    Program { code, args: Vec::new(), wait_for_debugger: false, time_limit: None }
+    Program { code, args: Vec::new(), wait_for_debugger: false, time_limit: None, show: Show::Text }
 }
 
 fn execute(session: &Session, text: &str) -> Outcome {

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 
 use dapts::{
-    BreakpointEvent, BreakpointEventReason, InvalidatedAreas, InvalidatedEvent, LoadedSourceEvent,
-    LoadedSourceEventReason, ModuleEvent, ModuleEventReason, OutputEvent, OutputEventCategory,
-    ProcessEvent, ProcessEventStartMethod, ProgressEndEvent, ProgressStartEvent, TerminatedEvent,
-    ThreadEvent, ThreadEventReason, event,
+    BreakpointEvent, BreakpointEventReason, ContinuedEvent, InvalidatedAreas, InvalidatedEvent,
+    LoadedSourceEvent, LoadedSourceEventReason, ModuleEvent, ModuleEventReason, OutputEvent,
+    OutputEventCategory, ProcessEvent, ProcessEventStartMethod, ProgressEndEvent,
+    ProgressStartEvent, TerminatedEvent, ThreadEvent, ThreadEventReason, event,
 };
 use serde_json::json;
 
 use crate::{
-    debug::{Event, Output, OutputCategory, Progress, ProgressPhase, Source, StopReason},
-    protocols::dap::{
-        THREAD, client::Client, convert, message::Message, outgoing::Outgoing, output::TextStream,
+    debug::{
+        Event, Output, OutputCategory, Progress, ProgressPhase, Source, StopReason, TextStream,
     },
+    protocols::dap::{THREAD, client::Client, convert, message::Message, outgoing::Outgoing},
 };
 
 /// Tells one client what happens.
@@ -38,6 +38,7 @@ impl Events {
     pub(super) fn tell(&self, event: Event) {
         match event {
             Event::Stopped(reason) => self.stopped(reason),
+            Event::Resumed => self.continued(),
             Event::Output(output) => self.output(&output),
             Event::BreakpointChanged(breakpoint) => {
                 self.send::<event::Breakpoint>(&BreakpointEvent {
@@ -82,6 +83,14 @@ impl Events {
 
     fn stopped(&self, reason: StopReason) {
         self.send::<event::Stopped>(&convert::stopped(reason));
+    }
+
+    /// Somebody else has let the program go on.
+    fn continued(&self) {
+        self.send::<event::Continued>(&ContinuedEvent {
+            thread_id: THREAD,
+            all_threads_continued: Some(true),
+        });
     }
 
     fn output(&self, output: &Output) {
