@@ -97,6 +97,11 @@ impl Control {
         self.shared.send(event);
     }
 
+    /// Tells the attached debugger, and only it; whether there is one.
+    pub fn tell_debugger(&self, event: Event) -> bool {
+        self.shared.tell_listener(event)
+    }
+
     /// Why the program is being ended, if it is.
     pub fn stop_request(&self) -> Option<StopRequest> {
         self.shared.stop_request()

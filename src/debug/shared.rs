@@ -387,11 +387,13 @@ impl Shared {
         self.tell_listener(event);
     }
 
-    /// Tells the attached debugger, if there is one.
-    pub(super) fn tell_listener(&self, event: Event) {
-        if let Some(listener) = &*lock(&self.listener) {
+    /// Tells the attached debugger; whether there is one.
+    pub(super) fn tell_listener(&self, event: Event) -> bool {
+        let listener = lock(&self.listener);
+        if let Some(listener) = &*listener {
             (listener.sink)(event);
         }
+        listener.is_some()
     }
 
     /// Tells those that only watch.

@@ -38,4 +38,5 @@ mod protocol;
 
 mod debug_api;
 mod docs;
+mod kernel_messages;
 mod session;
