@@ -7,6 +7,7 @@
 pub mod clients;
 mod console;
 mod dispatch;
+pub mod door;
 pub mod events;
 pub mod message;
 pub mod metrics;
