@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod config;
 pub mod debug;
 mod lua;
 pub mod protocols;
