@@ -3,16 +3,24 @@
 mod dap;
 mod interrupt;
 mod logging;
+mod output;
 mod run;
-mod size;
+mod validate;
 
 use std::{
     ffi::OsString,
     io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use anyhow::anyhow;
+use clap::{
+    ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+
+use crate::config::{self, FlagSetting, Loaded, LogLevel};
 
 /// DAP's documented port.
 const DEFAULT_DAP_PORT: &str = "9556";
@@ -27,11 +35,17 @@ Examples:
   llmspell run script.lua             run a script
   llmspell run --dap --wait main.lua  wait for an editor on port 9556, then run
   llmspell exec '1 + 1'               evaluate an expression
-  llmspell dap                        be the debug adapter that an editor starts")]
+  llmspell dap                        be the debug adapter that an editor starts
+  llmspell validate                   check the configuration")]
 struct Arguments {
+    /// Read this configuration instead of looking for one
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
     /// Log this much on standard error; RUST_LOG, if set, decides instead
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
-    trace: TraceLevel,
+    /// [default: what the configuration says, else warn]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = log_levels())]
+    trace: Option<LogLevel>,
 
     /// Color messages; auto means on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
@@ -39,17 +53,6 @@ struct Arguments {
 
     #[command(subcommand)]
     command: Command,
-}
-
-/// How much is logged.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum TraceLevel {
-    Off,
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }
 
 /// When messages are colored.
@@ -81,6 +84,8 @@ enum Command {
     Exec(run::ExecArguments),
     /// Be a debug adapter: speak DAP on standard input and output
     Dap,
+    /// Check the configuration, and say where it is wrong
+    Validate(validate::ValidateArguments),
 }
 
 /// Runs the command that the process was started with.
@@ -94,16 +99,49 @@ pub fn main() -> ExitCode {
         }
     };
     let color = arguments.color.on_stderr();
-    logging::start(arguments.trace, color);
-    let result = match arguments.command {
-        Command::Run(arguments) => run::run(arguments, color),
-        Command::Exec(arguments) => run::exec(arguments, color),
-        Command::Dap => dap::dap(),
+    let Arguments { config, trace, command, .. } = arguments;
+    let result = if let Command::Validate(arguments) = &command {
+        // That the configuration may be broken is the point.
+        logging::start(trace.unwrap_or_default(), color);
+        Ok(validate::validate(arguments, config.as_deref()))
+    } else {
+        configure(config.as_deref(), trace).and_then(|loaded| {
+            logging::start(loaded.config.global.log_level, color);
+            perform(command, &loaded, config.as_deref(), color)
+        })
     };
     result.unwrap_or_else(|error| {
         report(&format!("{error:#}"), color);
         ExitCode::FAILURE
     })
+}
+
+/// Reads the configuration that all commands go by.
+fn configure(choice: Option<&Path>, trace: Option<LogLevel>) -> anyhow::Result<Loaded> {
+    let flags: Vec<FlagSetting> = trace
+        .map(|level| FlagSetting {
+            key: "global.log_level",
+            value: level.name().to_owned(),
+            flag: "--trace",
+        })
+        .into_iter()
+        .collect();
+    config::load(choice, &flags)
+        .map_err(|problems| anyhow!("the configuration is wrong\n{}", validate::list(&problems)))
+}
+
+fn perform(
+    command: Command,
+    loaded: &Loaded,
+    choice: Option<&Path>,
+    color: bool,
+) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(arguments) => run::run(arguments, &loaded.config, color),
+        Command::Exec(arguments) => run::exec(arguments, &loaded.config, color),
+        Command::Dap => dap::dap(choice),
+        Command::Validate(arguments) => Ok(validate::validate(&arguments, choice)),
+    }
 }
 
 /// Says on standard error what went wrong.
@@ -116,6 +154,10 @@ fn report(message: &str, color: bool) {
 fn labelled(message: &str, color: bool) -> String {
     let label = if color { "\x1b[1;31mError:\x1b[0m" } else { "Error:" };
     format!("{label} {message}\n")
+}
+
+fn log_levels() -> impl TypedValueParser<Value = LogLevel> {
+    PossibleValuesParser::new(LogLevel::NAMES).try_map(|name| name.parse::<LogLevel>())
 }
 
 fn parse(arguments: Vec<OsString>) -> Result<Arguments, clap::Error> {
@@ -143,7 +185,8 @@ fn with_dap_port(arguments: Vec<OsString>) -> Vec<OsString> {
     while let Some(argument) = arguments.next() {
         let is_option = argument.to_str().is_some_and(|it| it.starts_with('-') && it.len() > 1);
         let is_dap = options && argument == "--dap";
-        let takes_value = ["--trace", "--color", "--timeout", "--memory"];
+        let takes_value =
+            ["--trace", "--color", "--timeout", "--memory", "-c", "--config", "--output"];
         let has_value = options && takes_value.iter().any(|it| argument == *it);
         // After the script's name come its own arguments.
         let is_command = argument == "run" || argument == "exec";
@@ -185,6 +228,9 @@ mod tests {
         check("l run --dap --wait a.lua", "l run --dap 9556 --wait a.lua");
         check("l --trace info run --dap a.lua", "l --trace info run --dap 9556 a.lua");
         check("l run --timeout 3 --dap a.lua", "l run --timeout 3 --dap 9556 a.lua");
+        check("l -c f run --dap a.lua", "l -c f run --dap 9556 a.lua");
+        check("l run --config f --dap a.lua", "l run --config f --dap 9556 a.lua");
+        check("l run -cf --dap a.lua", "l run -cf --dap 9556 a.lua");
         check("l run a.lua --dap x", "l run a.lua --dap x");
         check("l --trace warn exec --dap 1+1", "l --trace warn exec --dap 9556 1+1");
     }

@@ -1,4 +1,5 @@
-//! The process's log: on standard error, as `--trace` or `RUST_LOG` says.
+//! The process's log: on standard error, as `RUST_LOG`, `--trace` or
+//! the configuration says.
 
 use std::{env, io};
 
@@ -8,18 +9,18 @@ use tracing_subscriber::{
     registry, util::SubscriberInitExt as _,
 };
 
-use super::{TraceLevel, report};
-use crate::api;
+use super::report;
+use crate::{api, config::LogLevel};
 
 /// Starts it.
-pub(super) fn start(level: TraceLevel, color: bool) {
+pub(super) fn start(level: LogLevel, color: bool) {
     let level = match level {
-        TraceLevel::Off => LevelFilter::OFF,
-        TraceLevel::Error => LevelFilter::ERROR,
-        TraceLevel::Warn => LevelFilter::WARN,
-        TraceLevel::Info => LevelFilter::INFO,
-        TraceLevel::Debug => LevelFilter::DEBUG,
-        TraceLevel::Trace => LevelFilter::TRACE,
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     };
     let targets = match env::var("RUST_LOG") {
         Ok(text) if !text.trim().is_empty() => parse(&text).unwrap_or_else(|error| {

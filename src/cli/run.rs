@@ -14,11 +14,9 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::{
-    interrupt, labelled,
-    size::{parse_seconds, parse_size},
-};
+use super::{interrupt, labelled};
 use crate::{
+    config::{Config, parse_seconds, parse_size},
     debug::{Code, Event, Failure, Program, Show, StopRequest, VmOptions},
     protocols::dap::{self, ServeOptions, Server},
     session::{
@@ -58,6 +56,19 @@ struct Limits {
     output_to_debugger: bool,
 }
 
+impl Limits {
+    /// With what the configuration says where the command line says nothing.
+    fn or(self, config: &Config) -> Self {
+        let profile = config.default_profile();
+        Self {
+            wait: self.wait || (self.dap.is_some() && config.dap.wait_for_debugger),
+            timeout: self.timeout.or(profile.timeout),
+            memory: self.memory.or(profile.memory_limit),
+            ..self
+        }
+    }
+}
+
 /// Arguments of `run`.
 #[derive(Args, Debug)]
 pub(super) struct RunArguments {
@@ -88,7 +99,11 @@ pub(super) struct ExecArguments {
 }
 
 /// Runs a script file.
-pub(super) fn run(arguments: RunArguments, color: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    arguments: RunArguments,
+    config: &Config,
+    color: bool,
+) -> anyhow::Result<ExitCode> {
     let name = arguments.script.to_string_lossy().into_owned();
     let code = if name == "-" {
         let mut text = Vec::new();
@@ -97,13 +112,17 @@ pub(super) fn run(arguments: RunArguments, color: bool) -> anyhow::Result<ExitCo
     } else {
         Code::File(arguments.script)
     };
-    execute(&arguments.limits, code, name, arguments.args, color)
+    execute(&arguments.limits.or(config), code, name, arguments.args, color)
 }
 
 /// Runs a text.
-pub(super) fn exec(arguments: ExecArguments, color: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn exec(
+    arguments: ExecArguments,
+    config: &Config,
+    color: bool,
+) -> anyhow::Result<ExitCode> {
     let code = Code::Expression { name: "exec".to_owned(), text: arguments.code };
-    execute(&arguments.limits, code, "exec".to_owned(), arguments.args, color)
+    execute(&arguments.limits.or(config), code, "exec".to_owned(), arguments.args, color)
 }
 
 /// The DAP endpoints of a session; `--dap` and `Debug.enableDAP` open them.

@@ -1,12 +1,7 @@
 //! The documentation is true: its Lua runs and prints what it says, and it names
 //! every command, flag and function that there is.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{collections::BTreeSet, fs, path::Path, process::Output};
 
 /// A block of Lua, and the output that the documentation promises.
 struct Example {
@@ -86,8 +81,7 @@ fn root() -> &'static Path {
 }
 
 fn llmspell(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_llmspell"));
-    command.args(arguments).env_remove("RUST_LOG").output().expect("llmspell starts")
+    crate::lab::llmspell().args(arguments).output().expect("llmspell starts")
 }
 
 fn help(command: &[&str]) -> String {

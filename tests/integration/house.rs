@@ -10,7 +10,7 @@ use std::{
 use crate::lab::{finish, llmspell};
 
 /// What each room may use, as long as ARCHITECTURE.md has no table of it.
-const FLOORS: [(&str, &str); 7] = [
+const FLOORS: [(&str, &str); 8] = [
     ("cli", "everything"),
     ("protocols/dap", "protocols/codec, debug"),
     ("protocols/codec", ""),
@@ -18,6 +18,7 @@ const FLOORS: [(&str, &str); 7] = [
     ("api", "debug"),
     ("debug", "lua"),
     ("lua", ""),
+    ("config", ""),
 ];
 
 /// Files in which `unsafe` is allowed: they touch Lua's C API or libc.

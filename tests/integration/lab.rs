@@ -2,6 +2,8 @@
 //! to its end, and the binary with a debugger attached.
 
 use std::{
+    env,
+    ffi::OsString,
     fs,
     io::{Read, Write as _},
     ops::{Deref, DerefMut},
@@ -25,6 +27,12 @@ pub(crate) fn llmspell() -> Command {
     for name in ["RUST_LOG", "NO_COLOR", "LUA_PATH", "LUA_PATH_5_4", "LUA_INIT"] {
         command.env_remove(name);
     }
+    let is_setting = |name: &OsString| name.to_string_lossy().starts_with("LLMSPELL_");
+    for (name, _) in env::vars_os().filter(|(name, _)| is_setting(name)) {
+        command.env_remove(name);
+    }
+    // Where no configuration is.
+    command.env("XDG_CONFIG_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/no-configuration"));
     command
 }
 

@@ -21,6 +21,7 @@ mod lab;
 
 mod house;
 
+mod config;
 mod limits;
 mod run;
 

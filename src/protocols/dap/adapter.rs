@@ -15,7 +15,7 @@
 mod debuggee;
 mod proxy;
 
-use std::{ops::ControlFlow, path::PathBuf};
+use std::{ffi::OsString, ops::ControlFlow, path::PathBuf};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -35,23 +35,29 @@ use crate::protocols::codec::{CodecError, DEFAULT_MAX_MESSAGE, Incoming, Message
 
 /// Serves the client on standard input and output until it is gone.
 ///
-/// tokio reads standard input on a thread that cannot be stopped: leave the
-/// process afterwards, without waiting for the runtime to wind down.
-pub async fn run_stdio() -> anyhow::Result<()> {
+/// Scripts are run with this very program and these options. tokio reads standard
+/// input on a thread that cannot be stopped: leave the process afterwards, without
+/// waiting for the runtime to wind down.
+pub async fn run_stdio(options: Vec<OsString>) -> anyhow::Result<()> {
     let executable = std::env::current_exe().context("cannot tell where llmspell is")?;
-    run(tokio::io::stdin(), tokio::io::stdout(), executable).await;
+    run(tokio::io::stdin(), tokio::io::stdout(), Runner { executable, options }).await;
     Ok(())
 }
 
-/// Serves one client; `executable` is the llmspell that scripts are run with.
-pub async fn run(
-    input: impl AsyncRead + Unpin,
-    output: impl AsyncWrite + Unpin,
-    executable: PathBuf,
-) {
+/// The llmspell that scripts are run with.
+#[derive(Debug)]
+pub struct Runner {
+    /// Where it is.
+    pub executable: PathBuf,
+    /// Options in front of its command.
+    pub options: Vec<OsString>,
+}
+
+/// Serves one client.
+pub async fn run(input: impl AsyncRead + Unpin, output: impl AsyncWrite + Unpin, runner: Runner) {
     let outgoing = Outgoing::default();
     let mut client = MessageReader::new(input, DEFAULT_MAX_MESSAGE);
-    let adapter = Adapter { executable, outgoing: outgoing.clone() };
+    let adapter = Adapter { runner, outgoing: outgoing.clone() };
     let mut writing = std::pin::pin!(outgoing.write_to(output));
     let gone = tokio::select! {
         () = adapter.serve(&mut client) => false,
@@ -67,7 +73,7 @@ pub async fn run(
 }
 
 struct Adapter {
-    executable: PathBuf,
+    runner: Runner,
     outgoing: Outgoing,
 }
 
@@ -121,7 +127,7 @@ impl Adapter {
         request: &Request,
     ) -> Answer<Debuggee> {
         let mut debuggee = if request.command == "launch" {
-            Debuggee::launch(&self.executable, &request.arguments, &self.outgoing).await?
+            Debuggee::launch(&self.runner, &request.arguments, &self.outgoing).await?
         } else {
             Debuggee::attach(&request.arguments).await?
         };

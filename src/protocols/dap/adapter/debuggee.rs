@@ -27,7 +27,10 @@ use tokio_util::{bytes::BytesMut, codec::Encoder};
 use crate::protocols::{
     codec::{ContentLengthCodec, MessageReader},
     dap::{
-        adapter::proxy::{output_event, send_output},
+        adapter::{
+            Runner,
+            proxy::{output_event, send_output},
+        },
         message::{Answer, RequestError},
         outgoing::Outgoing,
     },
@@ -85,17 +88,17 @@ pub(super) struct Debuggee {
 }
 
 impl Debuggee {
-    /// Starts `executable` with a script and waits for its DAP server.
+    /// Starts a script and waits for its DAP server.
     pub(super) async fn launch(
-        executable: &Path,
+        runner: &Runner,
         arguments: &Value,
         outgoing: &Outgoing,
     ) -> Answer<Self> {
         let arguments = LaunchArguments::deserialize(present(arguments))
             .map_err(|error| bad_configuration(&error))?;
-        let mut command = command(executable, arguments)?;
+        let mut command = command(runner, arguments)?;
         let child = command.spawn().map_err(|error| {
-            RequestError::for_user(format!("cannot start {}: {error}", executable.display()))
+            RequestError::for_user(format!("cannot start {}: {error}", runner.executable.display()))
         })?;
         let mut process = Process::new(child);
         let listening = timeout(START_LIMIT, process.listening(outgoing)).await;
@@ -298,7 +301,7 @@ impl Drop for Process {
 }
 
 /// The command that runs the script with a server for us alone.
-fn command(executable: &Path, arguments: LaunchArguments) -> Answer<Command> {
+fn command(runner: &Runner, arguments: LaunchArguments) -> Answer<Command> {
     let program = arguments.program.filter(|program| !program.is_empty()).ok_or_else(|| {
         RequestError::for_user("'program' is missing: the path of the Lua script to debug")
     })?;
@@ -316,8 +319,9 @@ fn command(executable: &Path, arguments: LaunchArguments) -> Answer<Command> {
     }
     // A script must not be taken for a flag.
     let program = if program.starts_with('-') { format!("./{program}") } else { program };
-    let mut command = Command::new(executable);
+    let mut command = Command::new(&runner.executable);
     command
+        .args(&runner.options)
         .args(["run", "--dap", "0", "--wait", "--output-to-debugger"])
         .arg(program)
         .args(arguments.args.unwrap_or_default())
@@ -413,10 +417,14 @@ mod tests {
         assert_eq!(listening_address(b"dap: listening on nothing\n"), None);
     }
 
+    fn runner() -> Runner {
+        Runner { executable: "llmspell".into(), options: vec!["-c".into(), "x.toml".into()] }
+    }
+
     fn refusal(arguments: &Value) -> String {
         let arguments = LaunchArguments::deserialize(present(arguments))
             .map_err(|error| bad_configuration(&error));
-        let error = arguments.and_then(|arguments| command(Path::new("x"), arguments)).unwrap_err();
+        let error = arguments.and_then(|arguments| command(&runner(), arguments)).unwrap_err();
         assert!(error.show_user);
         error.message
     }
@@ -449,11 +457,11 @@ mod tests {
             "env": { "SET": "1", "UNSET": null },
         });
         let arguments = LaunchArguments::deserialize(&arguments).unwrap();
-        let command = command(Path::new("llmspell"), arguments).unwrap();
+        let command = command(&runner(), arguments).unwrap();
         let command = command.as_std();
         let words: Vec<_> = command.get_args().map(|word| word.to_str().unwrap()).collect();
-        assert_eq!(words[..4], ["run", "--dap", "0", "--wait"]);
-        assert_eq!(words[4..], ["--output-to-debugger", "./-x.lua", "--wait", "a b"]);
+        assert_eq!(words[..6], ["-c", "x.toml", "run", "--dap", "0", "--wait"]);
+        assert_eq!(words[6..], ["--output-to-debugger", "./-x.lua", "--wait", "a b"]);
         assert_eq!(command.get_current_dir(), Some(directory.path()));
         let environment: Vec<_> = command.get_envs().collect();
         assert_eq!(environment, [("SET".as_ref(), Some("1".as_ref())), ("UNSET".as_ref(), None)]);

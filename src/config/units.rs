@@ -1,10 +1,11 @@
-//! Sizes and durations as people write them.
+//! Sizes and durations as people write them, on the command line and in the
+//! configuration. The hard thing is to refuse what would overflow later.
 
 use std::time::Duration;
 
 /// Reads `512MB`, `1.5 GiB`, `4096` (bytes). Both kinds of prefix mean powers of
 /// 1024.
-pub(super) fn parse_size(text: &str) -> Result<usize, String> {
+pub fn parse_size(text: &str) -> Result<usize, String> {
     let text = text.trim();
     let digits = text.find(|it: char| !it.is_ascii_digit() && it != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -26,7 +27,7 @@ pub(super) fn parse_size(text: &str) -> Result<usize, String> {
 }
 
 /// Reads seconds, with a fraction if need be.
-pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
         .filter(|seconds| *seconds > 0.0)
