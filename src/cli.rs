@@ -2,6 +2,7 @@
 
 mod dap;
 mod interrupt;
+mod kernel;
 mod logging;
 mod output;
 mod run;
@@ -84,6 +85,8 @@ enum Command {
     Exec(run::ExecArguments),
     /// Be a debug adapter: speak DAP on standard input and output
     Dap,
+    /// Start and look after kernels
+    Kernel(kernel::KernelArguments),
     /// Check the configuration, and say where it is wrong
     Validate(validate::ValidateArguments),
 }
@@ -105,9 +108,9 @@ pub fn main() -> ExitCode {
         logging::start(trace.unwrap_or_default(), color);
         Ok(validate::validate(arguments, config.as_deref()))
     } else {
-        configure(config.as_deref(), trace).and_then(|loaded| {
+        configure(config.as_deref(), trace, &command).and_then(|loaded| {
             logging::start(loaded.config.global.log_level, color);
-            perform(command, &loaded, config.as_deref(), color)
+            perform(command, loaded, config.as_deref(), color)
         })
     };
     result.unwrap_or_else(|error| {
@@ -117,8 +120,12 @@ pub fn main() -> ExitCode {
 }
 
 /// Reads the configuration that all commands go by.
-fn configure(choice: Option<&Path>, trace: Option<LogLevel>) -> anyhow::Result<Loaded> {
-    let flags: Vec<FlagSetting> = trace
+fn configure(
+    choice: Option<&Path>,
+    trace: Option<LogLevel>,
+    command: &Command,
+) -> anyhow::Result<Loaded> {
+    let mut flags: Vec<FlagSetting> = trace
         .map(|level| FlagSetting {
             key: "global.log_level",
             value: level.name().to_owned(),
@@ -126,13 +133,16 @@ fn configure(choice: Option<&Path>, trace: Option<LogLevel>) -> anyhow::Result<L
         })
         .into_iter()
         .collect();
+    if let Command::Kernel(arguments) = command {
+        flags.extend(arguments.settings());
+    }
     config::load(choice, &flags)
         .map_err(|problems| anyhow!("the configuration is wrong\n{}", validate::list(&problems)))
 }
 
 fn perform(
     command: Command,
-    loaded: &Loaded,
+    loaded: Loaded,
     choice: Option<&Path>,
     color: bool,
 ) -> anyhow::Result<ExitCode> {
@@ -140,6 +150,7 @@ fn perform(
         Command::Run(arguments) => run::run(arguments, &loaded.config, color),
         Command::Exec(arguments) => run::exec(arguments, &loaded.config, color),
         Command::Dap => dap::dap(choice),
+        Command::Kernel(arguments) => kernel::kernel(arguments, loaded),
         Command::Validate(arguments) => Ok(validate::validate(&arguments, choice)),
     }
 }

@@ -44,6 +44,7 @@ use self::{
     traces::Traces,
 };
 use crate::{
+    config::Secret,
     debug::{Control, OutputCategory},
     session::EnableDap,
 };
@@ -62,7 +63,7 @@ pub struct KernelOptions {
     /// Every cell waits for a debugger.
     pub wait_for_debugger: bool,
     /// What clients must know to be let in.
-    pub token: Option<String>,
+    pub token: Option<Secret>,
     /// Opens DAP for `Debug.enableDAP`.
     pub enable_dap: Option<EnableDap>,
 }
@@ -149,8 +150,13 @@ impl Kernel {
     }
 
     /// What clients must know to be let in.
-    pub fn token(&self) -> Option<&str> {
-        self.inner.options.token.as_deref()
+    pub fn token(&self) -> Option<&Secret> {
+        self.inner.options.token.as_ref()
+    }
+
+    /// Whether a client that shows this, or nothing, is to be let in.
+    pub fn admits(&self, token: Option<&str>) -> bool {
+        self.token().is_none_or(|secret| token.is_some_and(|token| secret.is(token)))
     }
 
     /// Lets a client in.

@@ -27,8 +27,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-pub use self::stream::Stream;
 use self::opening::{MOST_BYTES, Opening, opening};
+pub use self::stream::Stream;
 use crate::kernel::{Client, Kernel, clients::Protocol, metrics::Traffic};
 
 /// How many ports in a row the door has.

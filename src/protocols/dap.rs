@@ -50,7 +50,7 @@ use self::{
     session::Session,
 };
 use super::codec::{DEFAULT_MAX_MESSAGE, MessageReader};
-use crate::debug::Control;
+use crate::{config::Secret, debug::Control};
 
 /// The one thread that a Lua program has for the protocol.
 const THREAD: u64 = 1;
@@ -68,11 +68,19 @@ pub struct ServeOptions {
     /// Whether the script ends when its debugger vanishes without a word, as it
     /// must when an adapter has started it that was killed.
     pub end_with_client: bool,
+    /// What `attach` and `launch` must give as `token` before anything else is
+    /// answered.
+    pub token: Option<Secret>,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { max_message: DEFAULT_MAX_MESSAGE, peer: "stdio".to_owned(), end_with_client: false }
+        Self {
+            max_message: DEFAULT_MAX_MESSAGE,
+            peer: "stdio".to_owned(),
+            end_with_client: false,
+            token: None,
+        }
     }
 }
 

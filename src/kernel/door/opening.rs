@@ -50,8 +50,16 @@ pub(super) fn opening(bytes: &[u8], whole: bool) -> Option<Opening> {
 /// The methods that HTTP clients open with, each with the blank behind it; the
 /// last is HTTP/2's.
 const METHODS: [&[u8]; 10] = [
-    b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ",
-    b"CONNECT ", b"PRI ",
+    b"GET ",
+    b"HEAD ",
+    b"POST ",
+    b"PUT ",
+    b"DELETE ",
+    b"OPTIONS ",
+    b"PATCH ",
+    b"TRACE ",
+    b"CONNECT ",
+    b"PRI ",
 ];
 
 /// Whether `bytes` begin with `word`, or the other way round, in any case.

@@ -3,7 +3,7 @@
 //! The dispatcher decides where a handler runs: at once on the connection's
 //! task (`inline`), or in the ordered lane (`look`, `change`, `go_on`).
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use dapts::{
     ContinueResponse, IRequest, ProcessEventStartMethod,
@@ -20,6 +20,7 @@ use tokio::io::AsyncRead;
 use tracing::debug;
 
 use crate::{
+    config::Secret,
     debug::{Attachment, Control, Inspector, Resume},
     protocols::{
         codec::MessageReader,
@@ -67,6 +68,8 @@ pub(super) struct Session {
     pub(super) no_debug: bool,
     /// Set by `disconnect`.
     pub(super) done: bool,
+    /// Whether the client has shown what it must know.
+    trusted: bool,
     options: ServeOptions,
     /// Filled when the client is attached to the core.
     events: Arc<EventsCell>,
@@ -89,6 +92,7 @@ impl Session {
             start: None,
             no_debug: false,
             done: false,
+            trusted: options.token.is_none(),
             options,
             events,
             attachment: None,
@@ -119,7 +123,7 @@ impl Session {
         match parse_request(message) {
             Ok(Some(request)) => {
                 let _span = tracing::debug_span!("dap", request.seq, request.command).entered();
-                debug!(arguments = %request.arguments, "request");
+                debug!(arguments = %without_token(&request.arguments), "request");
                 match self.admit(&request.command) {
                     Ok(()) => self.dispatch(request),
                     Err(error) => {
@@ -228,9 +232,21 @@ impl Session {
             (Disconnect::COMMAND, _) | (Initialize::COMMAND, None) => Ok(()),
             (Initialize::COMMAND, Some(_)) => Err(RequestError::new("already initialized")),
             (_, None) => Err(RequestError::new(format!("'{command}' before 'initialize'"))),
+            (Attach::COMMAND | Launch::COMMAND, Some(_)) => Ok(()),
+            _ if !self.trusted => Err(RequestError::new(NEEDS_TOKEN)),
             _ if CONFIGURATION.contains(&command) => self.attach_to_core(),
             _ => Ok(()),
         }
+    }
+
+    /// Lets the client in if it knows the token.
+    pub(super) fn trust(&mut self, token: Option<&str>) -> Answer<()> {
+        let wrong = |secret: &Secret| !secret.is(token.unwrap_or_default());
+        if !self.trusted && self.options.token.as_ref().is_some_and(wrong) {
+            return Err(RequestError::for_user(NEEDS_TOKEN));
+        }
+        self.trusted = true;
+        Ok(())
     }
 
     /// Becomes the debugger of the core, unless it is already or another is.
@@ -318,6 +334,20 @@ impl Session {
             self.outgoing.respond(Message::response(seq, &command, Err(error)));
         }
     }
+}
+
+/// What a client is told that does not know the token.
+const NEEDS_TOKEN: &str =
+    "this kernel wants a token: put the right \"token\" into the attach configuration";
+
+/// Arguments as they may be logged.
+fn without_token(arguments: &Value) -> Cow<'_, Value> {
+    if arguments.get("token").is_none() {
+        return Cow::Borrowed(arguments);
+    }
+    let mut masked = arguments.clone();
+    masked["token"] = "***".into();
+    Cow::Owned(masked)
 }
 
 impl Drop for Session {

@@ -31,6 +31,7 @@ struct StartArguments {
     cwd: Option<String>,
     stop_on_entry: Option<bool>,
     no_debug: Option<bool>,
+    token: Option<String>,
 }
 
 /// Adds the one required argument of `initialize`, which means nothing here, to
@@ -74,6 +75,7 @@ fn start(session: &mut Session, raw: Value, method: ProcessEventStartMethod) -> 
     }
     let arguments: StartArguments = serde_json::from_value(raw)
         .map_err(|error| RequestError::for_user(format!("invalid configuration: {error}")))?;
+    session.trust(arguments.token.as_deref())?;
     session.attach_to_core()?;
     let directory = std::env::current_dir().unwrap_or_default();
     let mappings = PathMappings::new(&arguments.path_mappings.unwrap_or_default(), &directory);
