@@ -29,6 +29,7 @@ mod stack;
 mod step;
 mod stop;
 mod targets;
+mod text_stream;
 mod variables;
 mod vm;
 
@@ -38,5 +39,6 @@ pub use inspector::Inspector;
 pub use loading::{Code, Program};
 pub use model::*;
 pub(crate) use render::{is_identifier, quoted};
-pub use shared::{After, RunState, StopRequest, Waited, Work};
+pub use shared::{After, Parting, RunState, StopRequest, Waited, Work};
+pub use text_stream::TextStream;
 pub use vm::{Vm, VmOptions};

@@ -105,6 +105,13 @@ impl Session {
         outcome
     }
 
+    /// As [`Session::execute`], on a new VM: nothing is left of earlier programs.
+    pub fn execute_anew(&self, program: Program) -> mpsc::Receiver<Outcome> {
+        let (done, outcome) = mpsc::channel();
+        self.control.work(Box::new(move |_| After::Again(run(program, done))));
+        outcome
+    }
+
     /// What could be written at a byte offset of a text.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use super::{
     size::{parse_seconds, parse_size},
 };
 use crate::{
-    debug::{Code, Event, Failure, Program, StopRequest, VmOptions},
+    debug::{Code, Event, Failure, Parting, Program, StopRequest, VmOptions},
     protocols::dap::{self, ServeOptions, Server},
     session::{
         self, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TIMEOUT, EnableDap, Outcome, Session,
@@ -145,6 +145,7 @@ fn execute(
         if let Err(error) = say_goodbye(&doors) {
             tracing::warn!("debuggers were not told of the end: {error:#}");
         }
+        Parting::Leave
     });
     let program =
         Program { code, args, wait_for_debugger: limits.wait, time_limit: limits.timeout };

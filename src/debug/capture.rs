@@ -15,7 +15,13 @@ use std::{
 use mlua::ffi::{self, lua_CFunction, lua_State};
 
 use crate::{
-    debug::{core::current, model::OutputCategory, stack},
+    debug::{
+        core::{Verdict, current},
+        hook,
+        model::OutputCategory,
+        shared::Parting,
+        stack,
+    },
     lua::{layout, raw},
 };
 
@@ -245,8 +251,12 @@ unsafe extern "C-unwind" fn os_exit(l: *mut lua_State) -> c_int {
         if let Some(core) = current() {
             core.shared.output.write_through();
             let told = catch_unwind(AssertUnwindSafe(|| core.shared.tell_exit(code)));
-            if told.is_err() {
+            let stays = told.unwrap_or_else(|_| {
                 tracing::error!("nobody was told of the end");
+                Parting::Leave
+            });
+            if stays == Parting::Stay && core.attend(l) == Verdict::Unwind {
+                hook::raise_stop(l);
             }
         }
         // As Lua's own, but with no call in between that a debugger could end.

@@ -18,7 +18,7 @@ use crate::{
             OutputCategory, Resume, Source,
         },
         output::Output,
-        shared::{Mail, RunState, Shared, Sink, StopRequest, Work},
+        shared::{Mail, Parting, RunState, Shared, Sink, StopRequest, Work},
     },
     lua::chunk,
 };
@@ -116,6 +116,12 @@ impl Control {
         drop(tables);
         self.shared.tables_changed();
         reports
+    }
+
+    /// The debugger's breakpoints in one source: as they were asked for, and as
+    /// they are.
+    pub fn breakpoints(&self, source: &SourceRequest) -> Vec<(BreakpointSpec, Breakpoint)> {
+        self.shared.tables().lines_of(Owner::Client, &place_of(source))
     }
 
     /// Replaces the function breakpoints.
@@ -245,9 +251,9 @@ impl Control {
         self.shared.on_stop_request(Box::new(watch));
     }
 
-    /// Calls `farewell` on the Lua thread when the script ends the process
-    /// (`os.exit`), with the exit code.
-    pub fn on_exit(&self, farewell: impl Fn(i64) + Send + 'static) {
+    /// Calls `farewell` on the Lua thread, once, when the script ends the process
+    /// (`os.exit`), with the exit code. It decides whether that happens.
+    pub fn on_exit(&self, farewell: impl Fn(i64) -> Parting + Send + 'static) {
         self.shared.on_exit(Box::new(farewell));
     }
 

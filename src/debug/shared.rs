@@ -96,6 +96,16 @@ pub enum StopRequest {
     Restart,
 }
 
+/// What becomes of a process whose script has called `os.exit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// It ends.
+    Leave,
+    /// It stays: somebody has asked for an end of the program alone, or for
+    /// another run. Without such a request it ends all the same.
+    Stay,
+}
+
 /// How a wait on the Lua thread ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
@@ -147,7 +157,7 @@ pub(super) struct Shared {
 
 type StopWatch = Box<dyn Fn(StopRequest) + Send>;
 /// See [`crate::debug::Control::on_exit`].
-type Farewell = Box<dyn Fn(i64) + Send>;
+type Farewell = Box<dyn Fn(i64) -> Parting + Send>;
 
 #[derive(Default)]
 struct Mailbox {
@@ -244,12 +254,10 @@ impl Shared {
     }
 
     /// The script is about to end the process.
-    pub(super) fn tell_exit(&self, code: i64) {
+    pub(super) fn tell_exit(&self, code: i64) -> Parting {
         // Taken out: it is told once, and nothing is locked meanwhile.
         let farewell = lock(&self.farewell).take();
-        if let Some(farewell) = farewell {
-            farewell(code);
-        }
+        farewell.map_or(Parting::Leave, |farewell| farewell(code))
     }
 
     /// Ends the program; the first request stands.

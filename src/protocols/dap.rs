@@ -29,7 +29,6 @@ mod handlers;
 mod lane;
 mod message;
 mod outgoing;
-mod output;
 mod paths;
 mod position;
 mod server;

@@ -14,10 +14,10 @@ use dapts::{
 use serde_json::json;
 
 use crate::{
-    debug::{Event, Output, OutputCategory, Progress, ProgressPhase, Source, StopReason},
-    protocols::dap::{
-        THREAD, client::Client, convert, message::Message, outgoing::Outgoing, output::TextStream,
+    debug::{
+        Event, Output, OutputCategory, Progress, ProgressPhase, Source, StopReason, TextStream,
     },
+    protocols::dap::{THREAD, client::Client, convert, message::Message, outgoing::Outgoing},
 };
 
 /// Tells one client what happens.

@@ -12,16 +12,18 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::protocols::{
-    codec::{CodecError, Incoming, MessageReader},
-    dap::{
-        adapter::{
-            debuggee::{Debuggee, Happening},
-            receive,
+use crate::{
+    debug::TextStream,
+    protocols::{
+        codec::{CodecError, Incoming, MessageReader},
+        dap::{
+            adapter::{
+                debuggee::{Debuggee, Happening},
+                receive,
+            },
+            message::{Message, Request, RequestError, parse_request},
+            outgoing::Outgoing,
         },
-        message::{Message, Request, RequestError, parse_request},
-        outgoing::Outgoing,
-        output::TextStream,
     },
 };
 

@@ -1,18 +1,18 @@
-//! Bytes of a Lua program as text of a JSON event.
+//! Bytes that a Lua program has written, as text for front ends.
 //!
 //! Lua writes bytes. Those that are no UTF-8 are shown as `\xNN`; a character
 //! that is cut between two writes waits for its second half.
 
 /// The text of one output stream.
 #[derive(Debug, Default)]
-pub(super) struct TextStream {
+pub struct TextStream {
     /// The beginning of a character: at most three bytes.
     cut: Vec<u8>,
 }
 
 impl TextStream {
     /// Appends bytes; what can be shown of the stream by now.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> String {
+    pub fn push(&mut self, bytes: &[u8]) -> String {
         let joined;
         let mut rest = if self.cut.is_empty() {
             bytes
@@ -42,7 +42,7 @@ impl TextStream {
     }
 
     /// What is left at the end of the stream.
-    pub(super) fn finish(&mut self) -> String {
+    pub fn finish(&mut self) -> String {
         let mut text = String::new();
         push_escaped(&mut text, &std::mem::take(&mut self.cut));
         text
