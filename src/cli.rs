@@ -1,6 +1,7 @@
 //! The command line: one file per command; parse, call, print.
 
 mod dap;
+mod debug;
 mod interrupt;
 mod logging;
 mod run;
@@ -26,6 +27,7 @@ const DEFAULT_DAP_PORT: &str = "9556";
 Examples:
   llmspell run script.lua             run a script
   llmspell run --dap --wait main.lua  wait for an editor on port 9556, then run
+  llmspell debug main.lua             debug in this terminal
   llmspell exec '1 + 1'               evaluate an expression
   llmspell dap                        be the debug adapter that an editor starts")]
 struct Arguments {
@@ -62,12 +64,19 @@ enum Color {
 
 impl Color {
     fn on_stderr(self) -> bool {
+        self.on(io::stderr().is_terminal())
+    }
+
+    fn on_stdout(self) -> bool {
+        self.on(io::stdout().is_terminal())
+    }
+
+    fn on(self, is_terminal: bool) -> bool {
         match self {
             Self::Always => true,
             Self::Never => false,
             Self::Auto => {
-                std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-                    && io::stderr().is_terminal()
+                std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && is_terminal
             }
         }
     }
@@ -79,6 +88,8 @@ enum Command {
     Run(run::RunArguments),
     /// Run Lua given as text, and print the values of an expression
     Exec(run::ExecArguments),
+    /// Debug a Lua script in this terminal
+    Debug(debug::DebugArguments),
     /// Be a debug adapter: speak DAP on standard input and output
     Dap,
 }
@@ -93,11 +104,13 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let color = arguments.color.on_stderr();
+    let when = arguments.color;
+    let color = when.on_stderr();
     logging::start(arguments.trace, color);
     let result = match arguments.command {
         Command::Run(arguments) => run::run(arguments, color),
         Command::Exec(arguments) => run::exec(arguments, color),
+        Command::Debug(arguments) => debug::debug(arguments, when.on_stdout(), color),
         Command::Dap => dap::dap(),
     };
     result.unwrap_or_else(|error| {

@@ -8,3 +8,4 @@ pub mod debug;
 mod lua;
 pub mod protocols;
 pub mod session;
+pub mod tui;

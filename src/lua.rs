@@ -2,8 +2,6 @@
 //! chunks get their names. Knows nothing of debugging or sessions.
 
 pub(crate) mod chunk;
-// Its users come with the terminal's front ends.
-#[allow(dead_code)]
 pub(crate) mod highlight;
 pub(crate) mod layout;
 pub(crate) mod raw;

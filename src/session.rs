@@ -32,6 +32,9 @@ pub const EXIT_TIMEOUT: i64 = 124;
 /// Exit code of a script that was interrupted.
 pub const EXIT_INTERRUPTED: i64 = 130;
 
+/// Exit code of a script that was terminated (128 + SIGTERM).
+pub const EXIT_TERMINATED: i64 = 143;
+
 /// Opens a DAP endpoint for a session; returns its port. What `Debug.enableDAP`
 /// calls: sessions know no protocol.
 pub type EnableDap = Arc<dyn Fn(&Control, u16) -> Result<u16, String> + Send + Sync>;

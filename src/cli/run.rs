@@ -22,15 +22,13 @@ use crate::{
     debug::{Code, Event, Failure, Parting, Program, StopRequest, VmOptions},
     protocols::dap::{self, ServeOptions, Server},
     session::{
-        self, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TIMEOUT, EnableDap, Outcome, Session,
-        SessionOptions,
+        self, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, EnableDap, Outcome,
+        Session, SessionOptions,
     },
 };
 
-/// Exit code of a script that was terminated (128 + SIGTERM).
-const EXIT_TERMINATED: i64 = 143;
 /// How long a script that is being ended may sit in native code.
-const LAST_GRACE: Duration = Duration::from_secs(2);
+pub(super) const LAST_GRACE: Duration = Duration::from_secs(2);
 /// How long debuggers have to read the last events.
 const FAREWELL: Duration = Duration::from_millis(500);
 

@@ -37,5 +37,6 @@ mod fuzz;
 mod protocol;
 
 mod debug_api;
+mod debug_tui;
 mod docs;
 mod session;
