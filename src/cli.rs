@@ -1,6 +1,7 @@
 //! The command line: one file per command; parse, call, print.
 
 mod dap;
+mod debug;
 mod interrupt;
 mod kernel;
 mod logging;
@@ -35,6 +36,7 @@ const DEFAULT_DAP_PORT: &str = "9556";
 Examples:
   llmspell run script.lua             run a script
   llmspell run --dap --wait main.lua  wait for an editor on port 9556, then run
+  llmspell debug main.lua             debug in this terminal
   llmspell exec '1 + 1'               evaluate an expression
   llmspell dap                        be the debug adapter that an editor starts
   llmspell validate                   check the configuration")]
@@ -66,12 +68,19 @@ enum Color {
 
 impl Color {
     fn on_stderr(self) -> bool {
+        self.on(io::stderr().is_terminal())
+    }
+
+    fn on_stdout(self) -> bool {
+        self.on(io::stdout().is_terminal())
+    }
+
+    fn on(self, is_terminal: bool) -> bool {
         match self {
             Self::Always => true,
             Self::Never => false,
             Self::Auto => {
-                std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-                    && io::stderr().is_terminal()
+                std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && is_terminal
             }
         }
     }
@@ -83,6 +92,8 @@ enum Command {
     Run(run::RunArguments),
     /// Run Lua given as text, and print the values of an expression
     Exec(run::ExecArguments),
+    /// Debug a Lua script in this terminal
+    Debug(debug::DebugArguments),
     /// Be a debug adapter: speak DAP on standard input and output
     Dap,
     /// Start and look after kernels
@@ -101,7 +112,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let color = arguments.color.on_stderr();
+    let when = arguments.color;
+    let color = when.on_stderr();
     let Arguments { config, trace, command, .. } = arguments;
     let result = if let Command::Validate(arguments) = &command {
         // That the configuration may be broken is the point.
@@ -110,7 +122,7 @@ pub fn main() -> ExitCode {
     } else {
         configure(config.as_deref(), trace, &command).and_then(|loaded| {
             logging::start(loaded.config.global.log_level, color);
-            perform(command, loaded, config.as_deref(), color)
+            perform(command, loaded, config.as_deref(), when)
         })
     };
     result.unwrap_or_else(|error| {
@@ -144,11 +156,15 @@ fn perform(
     command: Command,
     loaded: Loaded,
     choice: Option<&Path>,
-    color: bool,
+    when: Color,
 ) -> anyhow::Result<ExitCode> {
+    let color = when.on_stderr();
     match command {
         Command::Run(arguments) => run::run(arguments, &loaded.config, color),
         Command::Exec(arguments) => run::exec(arguments, &loaded.config, color),
+        Command::Debug(arguments) => {
+            debug::debug(arguments, &loaded.config, when.on_stdout(), color)
+        }
         Command::Dap => dap::dap(choice),
         Command::Kernel(arguments) => kernel::kernel(arguments, loaded),
         Command::Validate(arguments) => Ok(validate::validate(&arguments, choice)),

@@ -29,7 +29,7 @@ mod stack;
 mod step;
 mod stop;
 mod targets;
-mod text;
+mod text_stream;
 mod variables;
 mod vm;
 
@@ -39,6 +39,6 @@ pub use inspector::Inspector;
 pub use loading::{Code, Program, Show};
 pub use model::*;
 pub(crate) use render::{is_identifier, quoted};
-pub use shared::{After, RunState, StopRequest, Waited, Work};
-pub use text::TextStream;
+pub use shared::{After, Parting, RunState, StopRequest, Waited, Work};
+pub use text_stream::TextStream;
 pub use vm::{Vm, VmOptions};

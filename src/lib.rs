@@ -10,3 +10,4 @@ pub mod kernel;
 mod lua;
 pub mod protocols;
 pub mod session;
+pub mod tui;

@@ -5,6 +5,8 @@
 pub(crate) const VERSION: &str = "5.4.9";
 
 pub(crate) mod chunk;
+pub(crate) mod highlight;
 pub(crate) mod layout;
 pub(crate) mod raw;
+pub(crate) mod scan;
 pub(crate) mod syntax;

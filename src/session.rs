@@ -32,6 +32,9 @@ pub const EXIT_TIMEOUT: i64 = 124;
 /// Exit code of a script that was interrupted.
 pub const EXIT_INTERRUPTED: i64 = 130;
 
+/// Exit code of a script that was terminated (128 + SIGTERM).
+pub const EXIT_TERMINATED: i64 = 143;
+
 /// Opens a DAP endpoint for a session; returns its port. What `Debug.enableDAP`
 /// calls: sessions know no protocol.
 pub type EnableDap = Arc<dyn Fn(&Control, u16) -> Result<u16, String> + Send + Sync>;
@@ -134,6 +137,17 @@ impl Session {
                 After::Next
             }))
         }))
+    }
+
+    /// As [`Session::execute`], on a new VM: nothing is left of earlier programs.
+    pub fn execute_anew(&self, program: Program) -> mpsc::Receiver<Outcome> {
+        let (done, outcome) = mpsc::channel();
+        let end = move |outcome| {
+            // The receiver may have given up.
+            let _ = done.send(outcome);
+        };
+        self.control.work(Box::new(move |_| After::Again(run(program, Box::new(end)))));
+        outcome
     }
 
     /// What could be written at a byte offset of a text.

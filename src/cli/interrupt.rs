@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM, as calls on a thread of its own.
+//! Signals, as calls on a thread of its own.
 //!
 //! A signal handler may do next to nothing, so it writes a byte to a pipe; the
 //! thread at the other end does the rest. (tokio could do it, but a script that
@@ -27,8 +27,19 @@ extern "C" fn on_signal(number: c_int) {
 /// Calls `on_stop` with SIGINT or SIGTERM each time the process receives one.
 ///
 /// # Errors
-/// If the system refuses a pipe or a thread.
+/// As [`on_signals`].
 pub(super) fn on_stop_signals(on_stop: impl Fn(c_int) + Send + 'static) -> io::Result<()> {
+    on_signals(&[libc::SIGINT, libc::SIGTERM], on_stop)
+}
+
+/// Calls `tell` with each of these signals that the process receives.
+///
+/// # Errors
+/// If the system refuses a pipe or a thread.
+pub(super) fn on_signals(
+    numbers: &[c_int],
+    tell: impl Fn(c_int) + Send + 'static,
+) -> io::Result<()> {
     let mut ends = [0; 2];
     // SAFETY: the array has room for both; the flags keep children out of it.
     if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
@@ -40,10 +51,10 @@ pub(super) fn on_stop_signals(on_stop: impl Fn(c_int) + Send + 'static) -> io::R
     thread::Builder::new().name("llmspell-signals".to_owned()).spawn(move || {
         let mut number = [0];
         while signals.read_exact(&mut number).is_ok() {
-            on_stop(c_int::from(number[0]));
+            tell(c_int::from(number[0]));
         }
     })?;
-    for number in [libc::SIGINT, libc::SIGTERM] {
+    for &number in numbers {
         // SAFETY: a handler that is async-signal-safe; system calls go on.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();

@@ -17,18 +17,16 @@ use clap::Args;
 use super::{interrupt, labelled};
 use crate::{
     config::{Config, parse_seconds, parse_size},
-    debug::{Code, Event, Failure, Program, Show, StopRequest, VmOptions},
+    debug::{Code, Event, Failure, Parting, Program, Show, StopRequest, VmOptions},
     protocols::dap::{self, ServeOptions, Server},
     session::{
-        self, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TIMEOUT, EnableDap, Outcome, Session,
-        SessionOptions,
+        self, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, EnableDap, Outcome,
+        Session, SessionOptions,
     },
 };
 
-/// Exit code of a script that was terminated (128 + SIGTERM).
-const EXIT_TERMINATED: i64 = 143;
 /// How long a script that is being ended may sit in native code.
-const LAST_GRACE: Duration = Duration::from_secs(2);
+pub(super) const LAST_GRACE: Duration = Duration::from_secs(2);
 /// How long debuggers have to read the last events.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -164,6 +162,7 @@ fn execute(
         if let Err(error) = say_goodbye(&doors) {
             tracing::warn!("debuggers were not told of the end: {error:#}");
         }
+        Parting::Leave
     });
     let program = Program {
         code,

@@ -150,6 +150,17 @@ impl Tables {
         report
     }
 
+    /// The line breakpoints of `owner` in one place, as asked for and as they are.
+    pub(super) fn lines_of(
+        &self,
+        owner: Owner,
+        place: &Place,
+    ) -> Vec<(BreakpointSpec, Breakpoint)> {
+        let wanted = |it: &&LineBreakpoint| it.owner == owner && it.place == *place;
+        let lines = self.lines.iter().filter(wanted);
+        lines.map(|it| (it.spec.clone(), self.report_line(it))).collect()
+    }
+
     fn new_line(&mut self, owner: Owner, place: Place, spec: BreakpointSpec) -> LineBreakpoint {
         self.next_id += 1;
         let live = Live::new(

@@ -10,13 +10,18 @@ use std::{
     ffi::{CStr, c_char, c_int},
     panic::{AssertUnwindSafe, catch_unwind},
     ptr, slice,
-    sync::atomic::Ordering,
 };
 
 use mlua::ffi::{self, lua_CFunction, lua_State};
 
 use crate::{
-    debug::{core::current, model::OutputCategory, shared::StopRequest, stack},
+    debug::{
+        core::{Verdict, current},
+        hook,
+        model::OutputCategory,
+        shared::Parting,
+        stack,
+    },
     lua::{layout, raw},
 };
 
@@ -244,16 +249,13 @@ unsafe extern "C-unwind" fn os_exit(l: *mut lua_State) -> c_int {
             _ => ffi::luaL_optinteger(l, 1, 0),
         };
         if let Some(core) = current() {
-            if core.shared.contain_exit.load(Ordering::SeqCst) {
-                core.shared.exit_code.store(code & 0xff, Ordering::SeqCst);
-                core.shared.request_stop(StopRequest::Exit);
-                // Nothing catches it while the program is being ended.
-                return ffi::luaL_error(l, c"os.exit".as_ptr());
-            }
-            core.shared.output.write_through();
             let told = catch_unwind(AssertUnwindSafe(|| core.shared.tell_exit(code)));
-            if told.is_err() {
+            let stays = told.unwrap_or_else(|_| {
                 tracing::error!("nobody was told of the end");
+                Parting::Leave
+            });
+            if stays == Parting::Stay && core.attend(l) == Verdict::Unwind {
+                hook::raise_stop(l);
             }
         }
         // As Lua's own, but with no call in between that a debugger could end.

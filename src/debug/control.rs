@@ -18,7 +18,7 @@ use crate::{
             OutputCategory, Resume, Source,
         },
         output::Output,
-        shared::{Mail, RunState, Shared, Sink, StopRequest, Work},
+        shared::{Mail, Parting, RunState, Shared, Sink, StopRequest, Work},
     },
     lua::chunk,
 };
@@ -171,6 +171,12 @@ impl Control {
         reports
     }
 
+    /// The debugger's breakpoints in one source: as they were asked for, and as
+    /// they are.
+    pub fn breakpoints(&self, source: &SourceRequest) -> Vec<(BreakpointSpec, Breakpoint)> {
+        self.shared.tables().lines_of(Owner::Client, &place_of(source))
+    }
+
     /// Replaces the function breakpoints.
     pub fn set_function_breakpoints(&self, specs: Vec<FunctionBreakpointSpec>) -> Vec<Breakpoint> {
         let reports = self.shared.tables().set_functions(Owner::Client, specs);
@@ -224,7 +230,7 @@ impl Control {
     }
 
     /// All breakpoints, whoever has set them, with what they were asked for by.
-    pub fn breakpoints(&self) -> Vec<(Breakpoint, &'static str)> {
+    pub fn all_breakpoints(&self) -> Vec<(Breakpoint, &'static str)> {
         self.shared.tables().all()
     }
 
@@ -341,9 +347,9 @@ impl Control {
         self.shared.on_stop_request(Box::new(watch));
     }
 
-    /// Calls `farewell` on the Lua thread when the script ends the process
-    /// (`os.exit`), with the exit code.
-    pub fn on_exit(&self, farewell: impl Fn(i64) + Send + 'static) {
+    /// Calls `farewell` on the Lua thread, once, when the script ends the process
+    /// (`os.exit`), with the exit code. It decides whether that happens.
+    pub fn on_exit(&self, farewell: impl Fn(i64) -> Parting + Send + 'static) {
         self.shared.on_exit(Box::new(farewell));
     }
 

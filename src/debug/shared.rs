@@ -98,6 +98,16 @@ pub enum StopRequest {
     Exit,
 }
 
+/// What becomes of a process whose script has called `os.exit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// It ends.
+    Leave,
+    /// It stays: somebody has asked for an end of the program alone, or for
+    /// another run. Without such a request it ends all the same.
+    Stay,
+}
+
 /// How a wait on the Lua thread ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
@@ -157,7 +167,7 @@ pub(super) struct Shared {
 
 type StopWatch = Box<dyn Fn(StopRequest) + Send>;
 /// See [`crate::debug::Control::on_exit`].
-type Farewell = Box<dyn Fn(i64) + Send>;
+type Farewell = Box<dyn Fn(i64) -> Parting + Send>;
 
 #[derive(Default)]
 struct Mailbox {
@@ -259,12 +269,16 @@ impl Shared {
     }
 
     /// The script is about to end the process.
-    pub(super) fn tell_exit(&self, code: i64) {
+    pub(super) fn tell_exit(&self, code: i64) -> Parting {
+        if self.contain_exit.load(Ordering::SeqCst) {
+            self.exit_code.store(code & 0xff, Ordering::SeqCst);
+            self.request_stop(StopRequest::Exit);
+            return Parting::Stay;
+        }
+        self.output.write_through();
         // Taken out: it is told once, and nothing is locked meanwhile.
         let farewell = lock(&self.farewell).take();
-        if let Some(farewell) = farewell {
-            farewell(code);
-        }
+        farewell.map_or(Parting::Leave, |farewell| farewell(code))
     }
 
     /// Ends the program; the first request stands.

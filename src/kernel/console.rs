@@ -237,7 +237,7 @@ fn describe(breakpoint: &Breakpoint) -> String {
 
 fn breakpoints(control: &Control) -> String {
     let mut text = String::new();
-    for (breakpoint, owner) in control.breakpoints() {
+    for (breakpoint, owner) in control.all_breakpoints() {
         let _ = writeln!(text, "{}, set by the {owner}", describe(&breakpoint));
     }
     if text.is_empty() {

@@ -38,6 +38,7 @@ mod fuzz;
 mod protocol;
 
 mod debug_api;
+mod debug_tui;
 mod docs;
 mod kernel_messages;
 mod session;

@@ -1,4 +1,4 @@
-//! Bytes of a Lua program as text of a message.
+//! Bytes that a Lua program has written, as text for front ends.
 //!
 //! Lua writes bytes. Those that are no UTF-8 are shown as `\xNN`; a character
 //! that is cut between two writes waits for its second half.
