@@ -248,6 +248,7 @@ impl KernelSession {
                 duration_ms: 0.0,
             };
             kernel.reply(job, ReplyBody::ExecuteReply(executed));
+            kernel.touch();
         });
     }
 
