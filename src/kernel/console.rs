@@ -115,10 +115,10 @@ pub(super) fn command(
             control.pause();
             say(String::new())
         }
-        ".continue" | ".c" => go_on(control, Resume::Continue).and_then(|()| say(String::new())),
-        ".step" | ".s" => go_on(control, Resume::In).and_then(|()| say(String::new())),
-        ".next" | ".n" => go_on(control, Resume::Over).and_then(|()| say(String::new())),
-        ".out" | ".o" => go_on(control, Resume::Out).and_then(|()| say(String::new())),
+        ".continue" | ".c" => go_on(control, Resume::Continue, say),
+        ".step" | ".s" => go_on(control, Resume::In, say),
+        ".next" | ".n" => go_on(control, Resume::Over, say),
+        ".out" | ".o" => go_on(control, Resume::Out, say),
         ".where" | ".frame" | ".up" | ".down" | ".locals" | ".list" => {
             look(kernel, client, session, msg_id, name, rest)
         }
@@ -126,8 +126,19 @@ pub(super) fn command(
     }
 }
 
-fn go_on(control: &Control, how: Resume) -> Result<(), String> {
-    control.resume_beside(how)
+/// Answers before anything comes of it.
+fn go_on(
+    control: &Control,
+    how: Resume,
+    say: impl FnOnce(String) -> Result<(), String>,
+) -> Result<(), String> {
+    if control.state() != RunState::Stopped {
+        return Err("the program is not stopped".to_owned());
+    }
+    say(String::new())?;
+    // If somebody else was faster, it goes on all the same.
+    let _ = control.resume_beside(how);
+    Ok(())
 }
 
 fn reset(
