@@ -11,29 +11,9 @@ use serde_json::{Value, json};
 
 use crate::{
     dap_client::DapClient,
+    dice::Dice,
     lab::{PATIENCE, connect_with},
 };
-
-/// Numbers that look random and are the same each time (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).expect("31 bits") % sides
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
-        from[self.roll(from.len())]
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        let length = self.roll(most);
-        (0..length).map(|_| u8::try_from(self.roll(256)).expect("a byte")).collect()
-    }
-}
 
 const COMMANDS: [&str; 30] = [
     "initialize",

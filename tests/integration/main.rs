@@ -17,6 +17,10 @@
 
 #[path = "../support/dap_client.rs"]
 mod dap_client;
+#[path = "../support/dice.rs"]
+mod dice;
+#[path = "../support/kernel_process.rs"]
+mod kernel_process;
 mod lab;
 
 mod house;
@@ -40,5 +44,6 @@ mod protocol;
 mod debug_api;
 mod debug_tui;
 mod docs;
+mod door;
 mod kernel_messages;
 mod session;
