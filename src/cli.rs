@@ -1,7 +1,6 @@
 //! The command line: one file per command; parse, call, print.
 
 mod dap;
-mod interrupt;
 mod logging;
 mod run;
 mod size;

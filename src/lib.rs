@@ -5,6 +5,7 @@
 pub mod api;
 pub mod cli;
 pub mod debug;
+pub mod kernel;
 mod lua;
 pub mod protocols;
 pub mod session;

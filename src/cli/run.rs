@@ -15,11 +15,15 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::{
-    interrupt, labelled,
+    labelled,
     size::{parse_seconds, parse_size},
 };
 use crate::{
     debug::{Code, Event, Failure, Program, StopRequest, VmOptions},
+    kernel::{
+        process,
+        signals::{self, Signal},
+    },
     protocols::dap::{self, ServeOptions, Server},
     session::{
         self, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TIMEOUT, EnableDap, Outcome, Session,
@@ -130,7 +134,7 @@ fn execute(
         enable_dap: Some(dap_opener(&servers, limits.output_to_debugger)),
     };
     if limits.output_to_debugger {
-        interrupt::end_with_parent();
+        process::end_with_parent();
     }
     let session = Session::start(options).map_err(|message| anyhow!(message))?;
     // Before anybody can know that the process is there.
@@ -196,8 +200,8 @@ fn dap_opener(servers: &Servers, end_with_client: bool) -> EnableDap {
 fn stop_on_signals(session: &Session) -> anyhow::Result<Arc<AtomicU32>> {
     let first = Arc::new(AtomicU32::new(0));
     let (seen, control) = (Arc::clone(&first), session.control().clone());
-    interrupt::on_stop_signals(move |number| {
-        let number = u32::try_from(number).unwrap_or(0);
+    signals::on_signals(&[Signal::Interrupt, Signal::Terminate], move |signal| {
+        let number = signal.number().unsigned_abs();
         if seen.swap(number, Ordering::SeqCst) != 0 {
             control.flush();
             std::process::exit(i32::try_from(128 + number).unwrap_or(1));
