@@ -2,7 +2,6 @@
 
 mod dap;
 mod debug;
-mod interrupt;
 mod kernel;
 mod logging;
 mod output;

@@ -5,14 +5,22 @@
 //! stream. The kernel itself opens no port and knows no wire.
 
 pub mod clients;
+pub mod connection_file;
 mod console;
+pub mod daemon;
 mod dispatch;
 pub mod door;
 pub mod events;
+pub mod log_file;
 pub mod message;
 pub mod metrics;
+pub mod pid_file;
+pub mod places;
+pub mod ports;
+pub mod process;
 mod queue;
 mod sessions;
+pub mod signals;
 mod status;
 pub mod time;
 pub mod traces;

@@ -12,10 +12,11 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 
-use super::{interrupt, report, run::LAST_GRACE};
+use super::{report, run::LAST_GRACE};
 use crate::{
     config::{Config, parse_size},
     debug::{Code, Program, Show, VmOptions},
+    kernel::signals::{self, Signal},
     session::{Session, SessionOptions},
     tui::{self, Inbox, Looks},
 };
@@ -104,17 +105,18 @@ fn is_utf8() -> bool {
 
 /// The first signal ends the debugger, the second one the process.
 fn tell_of_signals(inbox: &Inbox) -> io::Result<()> {
-    let signals = inbox.signals();
+    let inbox = inbox.signals();
     let ends = AtomicBool::new(false);
-    let numbers = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGCONT];
-    interrupt::on_signals(&numbers, move |number| {
-        if number == libc::SIGCONT {
-            signals.goes_on();
+    let wanted = [Signal::Interrupt, Signal::Terminate, Signal::HangUp, Signal::Continue];
+    signals::on_signals(&wanted, move |signal| {
+        let number = signal.number();
+        if signal == Signal::Continue {
+            inbox.goes_on();
         } else if ends.swap(true, Ordering::SeqCst) {
             tui::give_back();
             std::process::exit(128 + number);
         } else {
-            signals.end(number);
+            inbox.end(number);
         }
     })
 }

@@ -14,10 +14,14 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::{interrupt, labelled};
+use super::labelled;
 use crate::{
     config::{Config, parse_seconds, parse_size},
     debug::{Code, Event, Failure, Parting, Program, Show, StopRequest, VmOptions},
+    kernel::{
+        process,
+        signals::{self, Signal},
+    },
     protocols::dap::{self, ServeOptions, Server},
     session::{
         self, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, EnableDap, Outcome,
@@ -147,7 +151,7 @@ fn execute(
         enable_dap: Some(dap_opener(&servers, limits.output_to_debugger)),
     };
     if limits.output_to_debugger {
-        interrupt::end_with_parent();
+        process::end_with_parent();
     }
     let session = Session::start(options).map_err(|message| anyhow!(message))?;
     // Before anybody can know that the process is there.
@@ -219,8 +223,8 @@ fn dap_opener(servers: &Servers, end_with_client: bool) -> EnableDap {
 fn stop_on_signals(session: &Session) -> anyhow::Result<Arc<AtomicU32>> {
     let first = Arc::new(AtomicU32::new(0));
     let (seen, control) = (Arc::clone(&first), session.control().clone());
-    interrupt::on_stop_signals(move |number| {
-        let number = u32::try_from(number).unwrap_or(0);
+    signals::on_signals(&[Signal::Interrupt, Signal::Terminate], move |signal| {
+        let number = signal.number().unsigned_abs();
         if seen.swap(number, Ordering::SeqCst) != 0 {
             control.flush();
             std::process::exit(i32::try_from(128 + number).unwrap_or(1));

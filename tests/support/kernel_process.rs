@@ -13,15 +13,15 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long an answer may take on a busy machine.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running `llmspell kernel start`, killed at the end of the test.
-pub struct KernelProcess {
-    pub child: Child,
+pub(crate) struct KernelProcess {
+    pub(crate) child: Child,
     /// `HOST:PORT` by protocol, as it has printed them.
-    pub endpoints: BTreeMap<String, String>,
-    pub id: String,
-    pub home: PathBuf,
+    pub(crate) endpoints: BTreeMap<String, String>,
+    pub(crate) id: String,
+    pub(crate) home: PathBuf,
     stdout: BufReader<ChildStdout>,
     /// Gone with the test.
     _directory: Option<TempDir>,
@@ -29,7 +29,7 @@ pub struct KernelProcess {
 
 impl KernelProcess {
     /// Starts one on free ports with these options.
-    pub fn start(command: Command, options: &[&str]) -> Self {
+    pub(crate) fn start(command: Command, options: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let home = directory.path().canonicalize().expect("it has a path");
         let mut kernel = Self::start_in(command, &home, options);
@@ -38,7 +38,7 @@ impl KernelProcess {
     }
 
     /// As [`KernelProcess::start`], with a given home.
-    pub fn start_in(mut command: Command, home: &Path, options: &[&str]) -> Self {
+    pub(crate) fn start_in(mut command: Command, home: &Path, options: &[&str]) -> Self {
         command.args(["kernel", "start"]).args(options);
         if !options.contains(&"--port") {
             command.args(["--port", "0"]);
@@ -61,7 +61,7 @@ impl KernelProcess {
     }
 
     /// A connection to the port of a protocol.
-    pub fn connect(&self, protocol: &str) -> TcpStream {
+    pub(crate) fn connect(&self, protocol: &str) -> TcpStream {
         let address = &self.endpoints[protocol];
         let stream = TcpStream::connect(address).expect("the kernel listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
@@ -70,18 +70,18 @@ impl KernelProcess {
     }
 
     /// The first of its five ports.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         let http = &self.endpoints["http"];
         http.rsplit_once(':').expect("an address").1.parse().expect("a port")
     }
 
     /// What the line REPL answers to these lines.
-    pub fn lines(&self, text: &str) -> String {
+    pub(crate) fn lines(&self, text: &str) -> String {
         exchange(self.connect("repl"), text.as_bytes())
     }
 
     /// Status and body of `GET path`.
-    pub fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = exchange(self.connect("http"), request.as_bytes());
@@ -91,34 +91,34 @@ impl KernelProcess {
     }
 
     /// The document at a path, which must be there.
-    pub fn json(&self, path: &str) -> Value {
+    pub(crate) fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path);
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").arg(format!("-{name}")).arg(pid).status();
         assert!(status.expect("there is a kill command").success());
     }
 
     /// Waits for its end; what else it has printed.
-    pub fn wait(&mut self) -> (ExitStatus, String) {
+    pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).expect("the kernel prints text");
         (self.child.wait().expect("it can be waited for"), rest)
     }
 
     /// Open descriptors of the process.
-    pub fn open_files(&self) -> usize {
+    pub(crate) fn open_files(&self) -> usize {
         let path = format!("/proc/{}/fd", self.child.id());
         std::fs::read_dir(path).expect("the kernel lives").count()
     }
 
     /// Memory of the process, in KiB.
-    pub fn resident(&self) -> usize {
+    pub(crate) fn resident(&self) -> usize {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("the kernel lives");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it has memory");
@@ -135,7 +135,7 @@ impl Drop for KernelProcess {
 }
 
 /// Sends bytes and no more after them; what comes until the other side closes.
-pub fn exchange(mut stream: TcpStream, bytes: &[u8]) -> String {
+pub(crate) fn exchange(mut stream: TcpStream, bytes: &[u8]) -> String {
     // The other side may be faster with its refusal.
     let _ = stream.write_all(bytes);
     let _ = stream.shutdown(Shutdown::Write);

@@ -21,6 +21,8 @@ use crate::{
         Endpoint, Kernel, KernelOptions, Limits, Phase,
         clients::Protocol,
         door::{BindError, Door, DoorOptions, Serve},
+        ports,
+        signals::{self, Signal},
     },
     protocols::dap::{self, ServeOptions, Server},
     session::{self, EnableDap},
@@ -115,21 +117,17 @@ impl StartArguments {
     }
 }
 
-/// What wants the kernel's attention from outside.
-enum Call {
-    Interrupt,
-    Terminate,
-}
+/// The signals that a kernel deals with.
+const SIGNALS: [Signal; 2] = [Signal::Interrupt, Signal::Terminate];
 
 /// Runs the command.
 pub(super) fn start(_: &StartArguments, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let config = &loaded.config;
     let host = host(config)?;
     let (calls, mut called) = mpsc::unbounded_channel();
-    super::super::interrupt::on_stop_signals(move |number| {
-        let call = if number == libc::SIGINT { Call::Interrupt } else { Call::Terminate };
+    signals::on_signals(&SIGNALS, move |signal| {
         // Nobody listens any more when the kernel is ending.
-        let _ = calls.send(call);
+        let _ = calls.send(signal);
     })
     .context("cannot handle signals")?;
     let runtime = session::runtime().context("cannot start the runtime")?;
@@ -208,7 +206,7 @@ impl Service {
     /// Serves until it is to end.
     async fn serve(
         &self,
-        called: &mut mpsc::UnboundedReceiver<Call>,
+        called: &mut mpsc::UnboundedReceiver<Signal>,
         idle_timeout: Option<Duration>,
     ) {
         let mut phase: watch::Receiver<Phase> = self.kernel.phase();
@@ -223,7 +221,7 @@ impl Service {
         loop {
             tokio::select! {
                 call = called.recv() => match call {
-                    Some(Call::Interrupt) => {
+                    Some(Signal::Interrupt) => {
                         let again = last_interrupt.is_some_and(|last| last.elapsed() < TWICE);
                         let interrupted = self.kernel.interrupt();
                         if again {
@@ -232,7 +230,7 @@ impl Service {
                         last_interrupt = Some(Instant::now());
                         tracing::info!(interrupted, "interrupted");
                     }
-                    Some(Call::Terminate) | None => return tracing::info!("terminated"),
+                    _ => return tracing::info!("terminated"),
                 },
                 _ = phase.wait_for(|phase| *phase != Phase::Running) => {
                     return tracing::info!("a client has asked for the end");
@@ -363,5 +361,6 @@ fn settings(loaded: &Loaded) -> Vec<(String, String, String)> {
 }
 
 fn cannot_listen(error: &BindError) -> anyhow::Error {
-    anyhow!("Failed to start kernel service: {}: {}", error.address, error.error)
+    let advice = "choose another with --port PORT, or 0 for free ones";
+    ports::bind_error(&error.error, error.address, advice)
 }

@@ -1,12 +1,11 @@
 //! The DAP server on a TCP port of this machine.
 
 use std::{
-    io,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::Context as _;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
@@ -16,12 +15,16 @@ use tokio::{
 
 use crate::{
     debug::Control,
+    kernel::ports::bind_error,
     protocols::dap::{ServeOptions, serve},
 };
 
 /// How long to wait after `accept` has failed: it does so when descriptors are
 /// short, and would fail again at once.
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);
+
+/// What to do about a port that is taken.
+const ADVICE: &str = "choose another with --dap PORT, or 0 for a free one";
 
 /// A listening server. Dropping it ends it and all of its connections.
 #[derive(Debug)]
@@ -61,23 +64,12 @@ impl Drop for Server {
 /// Needs a tokio runtime with I/O and time.
 pub async fn listen(port: u16, control: Control, options: ServeOptions) -> anyhow::Result<Server> {
     let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let listener = TcpListener::bind(wanted).await.map_err(|error| bind_error(&error, wanted))?;
+    let listener =
+        TcpListener::bind(wanted).await.map_err(|error| bind_error(&error, wanted, ADVICE))?;
     let address = listener.local_addr().context("cannot tell the port of the DAP server")?;
     let (finish, finished) = oneshot::channel();
     let task = tokio::spawn(accept(listener, control, options, finished));
     Ok(Server { address, task, finish: Some(finish) })
-}
-
-fn bind_error(error: &io::Error, address: SocketAddr) -> anyhow::Error {
-    if error.kind() == io::ErrorKind::AddrInUse {
-        let port = address.port();
-        anyhow!(
-            "Failed to start kernel service: Address already in use: port {port} ({address}) \
-             is taken by another process; choose another with --dap PORT, or 0 for a free one"
-        )
-    } else {
-        anyhow!("Failed to start kernel service: cannot listen on {address}: {error}")
-    }
 }
 
 async fn accept(
@@ -127,18 +119,5 @@ async fn connection(mut stream: TcpStream, control: Control, options: ServeOptio
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a DAP connection failed");
-    }
-}
-
-#[cfg(test)]
-mod unit_tests {
-    use super::*;
-
-    #[test]
-    fn a_taken_port_is_named() {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9556));
-        let text = bind_error(&io::ErrorKind::AddrInUse.into(), address).to_string();
-        assert!(text.starts_with("Failed to start kernel service: Address already in use"));
-        assert!(text.contains("9556"));
     }
 }
