@@ -69,7 +69,7 @@ impl Layout {
             layout.panes[other as usize] = Area { x: 0, y: upper, width, height: lower };
             return Some(layout);
         }
-        let output = (rest / 4).clamp(5, 16);
+        let output = (rest * 3 / 10).clamp(6, 16);
         let upper = rest - output;
         let side = (width * 2 / 5).clamp(30, 70);
         let main = width - side - 1;
@@ -134,7 +134,7 @@ mod tests {
     fn a_usual_terminal_shows_all_panes() {
         let layout = Layout::new(80, 24, Pane::Source).unwrap();
         let rows: Vec<_> = Pane::ALL.iter().map(|pane| layout.rows(*pane)).collect();
-        assert_eq!(rows, [16, 3, 8, 3, 4]);
+        assert_eq!(rows, [15, 3, 7, 3, 5]);
         assert_eq!(layout.pane(Pane::Source).width, 47);
     }
 

@@ -95,7 +95,7 @@ fn status(screen: &mut Screen, state: &State<'_>, area: Area) {
             ("RUNNING", Color::Green, waits.unwrap_or_else(|| "p pauses it".to_owned()))
         }
         Run::Stopped(reason) => match reason {
-            StopReason::Exception(exception) => ("ERROR", Color::Red, in_words(exception)),
+            StopReason::Exception(exception) => ("ERROR", Color::Red, in_words(exception, &place)),
             reason => ("STOPPED", Color::Yellow, reason_in_words(reason).to_owned()),
         },
         Run::Exiting(code, _) => {
@@ -137,9 +137,13 @@ fn reason_in_words(reason: &StopReason) -> &'static str {
     }
 }
 
-fn in_words(exception: &Exception) -> String {
+/// An error whose place is known already.
+fn in_words(exception: &Exception, place: &str) -> String {
     let caught = if exception.caught { "caught" } else { "uncaught" };
-    format!("{caught} {}: {}", exception.kind, exception.message)
+    let message = exception.message.split_once(&format!("{place}: "));
+    let is_path = |before: &str| before.is_empty() || before.ends_with('/');
+    let message = message.filter(|(before, _)| is_path(before)).map(|(_, message)| message);
+    format!("{caught} {}: {}", exception.kind, message.unwrap_or(&exception.message))
 }
 
 fn last_line(screen: &mut Screen, state: &State<'_>, layout: &Layout) {
