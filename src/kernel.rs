@@ -6,6 +6,7 @@
 
 pub mod clients;
 mod console;
+pub mod dialog;
 mod dispatch;
 pub mod door;
 pub mod events;
