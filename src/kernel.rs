@@ -30,6 +30,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
+pub(crate) use queue::Queue;
 pub use queue::QueueFigures;
 pub use sessions::Limits;
 pub use status::Endpoint;
