@@ -8,6 +8,7 @@ pub mod clients;
 pub mod connection_file;
 mod console;
 pub mod daemon;
+pub mod dialog;
 mod dispatch;
 pub mod door;
 pub mod events;
@@ -37,6 +38,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
+pub(crate) use queue::Queue;
 pub use queue::QueueFigures;
 pub use sessions::Limits;
 pub use status::Endpoint;

@@ -15,7 +15,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -216,6 +216,7 @@ impl Hall {
     }
 
     async fn connection(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr) {
+        let opened = Instant::now();
         prepare(&tcp);
         let Ok(_room) = Arc::clone(&self.room).try_acquire_owned() else {
             self.refuse(tcp, None, "too many connections").await;
@@ -249,7 +250,7 @@ impl Hall {
         let traffic = self.kernel.metrics().traffic(protocol);
         traffic.opened();
         let _open = Open(traffic);
-        serve(Stream::new(tcp, bytes, self.kernel.clone(), protocol), client).await;
+        serve(Stream::new(tcp, bytes, opened, self.kernel.clone(), protocol), client).await;
     }
 
     /// Turns a client away with one line, in its own protocol if that is HTTP.

@@ -17,15 +17,15 @@ use tokio::sync::Notify;
 use crate::kernel::message::{Message, Publication, PublicationBody};
 
 /// Bytes that may wait before publications are dropped.
-pub(super) const SOFT_LIMIT: usize = 8 << 20;
+pub(crate) const SOFT_LIMIT: usize = 8 << 20;
 /// Bytes that may wait before the client is disconnected.
-pub(super) const HARD_LIMIT: usize = 64 << 20;
+pub(crate) const HARD_LIMIT: usize = 64 << 20;
 /// What a message weighs beside its texts.
 const BASE_WEIGHT: usize = 128;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     state: Mutex<State>,
     arrived: Notify,
 }
@@ -56,7 +56,7 @@ pub struct QueueFigures {
 
 impl Queue {
     /// Puts a message at the end; `false` if nobody will take it.
-    pub(super) fn push(&self, message: Message) -> bool {
+    pub(crate) fn push(&self, message: Message) -> bool {
         let weight = weight(&message);
         let mut state = self.lock();
         if state.closed {
@@ -83,7 +83,7 @@ impl Queue {
     }
 
     /// The next message; `None` when the queue is closed and empty. One taker.
-    pub(super) async fn next(&self) -> Option<Message> {
+    pub(crate) async fn next(&self) -> Option<Message> {
         loop {
             if let Some(taken) = self.try_next() {
                 return taken;
@@ -93,7 +93,7 @@ impl Queue {
     }
 
     /// The next message if it is there: `None` if not, `Some(None)` at the end.
-    pub(super) fn try_next(&self) -> Option<Option<Message>> {
+    pub(crate) fn try_next(&self) -> Option<Option<Message>> {
         let mut state = self.lock();
         if state.messages.is_empty() {
             state.note_missing();
@@ -107,16 +107,16 @@ impl Queue {
     }
 
     /// Takes no more; what waits can still be read.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.arrived.notify_one();
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
-    pub(super) fn figures(&self) -> QueueFigures {
+    pub(crate) fn figures(&self) -> QueueFigures {
         let state = self.lock();
         QueueFigures {
             depth: state.messages.len(),

@@ -217,7 +217,7 @@ fn branch(trace: &Trace, span: &Span) -> Value {
 
 /// A number that is nowhere else: the standard library's random hash keys, and a
 /// count. Never 0.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u64(COUNT.fetch_add(1, Ordering::Relaxed));

@@ -24,7 +24,10 @@ use crate::{
         ports,
         signals::{self, Signal},
     },
-    protocols::dap::{self, ServeOptions, Server},
+    protocols::{
+        dap::{self, ServeOptions, Server},
+        repl,
+    },
     session::{self, EnableDap},
 };
 
@@ -296,6 +299,15 @@ fn protocols(config: &Config, kernel: &Kernel) -> BTreeMap<Protocol, Serve> {
         });
         protocols.insert(Protocol::Dap, serve);
     }
+    if config.repl.enabled {
+        let max_message = config.kernel.limits.max_message_size;
+        let serve: Serve = Arc::new(move |stream, client| {
+            let options = repl::ServeOptions { max_message, opened: stream.opened() };
+            let (input, output) = tokio::io::split(stream);
+            Box::pin(repl::serve(input, output, client, options))
+        });
+        protocols.insert(Protocol::Repl, serve);
+    }
     protocols
 }
 
@@ -351,7 +363,7 @@ fn endpoints(config: &Config, door: &Door) -> Vec<Endpoint> {
         endpoint(Protocol::Http, false, base),
         endpoint(Protocol::WebSocket, false, base),
         endpoint(Protocol::Dap, config.dap.enabled, dap),
-        endpoint(Protocol::Repl, false, base),
+        endpoint(Protocol::Repl, config.repl.enabled, base),
     ]
 }
 

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use tokio::{
@@ -21,6 +22,7 @@ pub struct Stream {
     /// Read from the connection, but not by the protocol yet.
     opening: Vec<u8>,
     taken: usize,
+    opened: Instant,
     kernel: Kernel,
     protocol: Protocol,
 }
@@ -29,10 +31,16 @@ impl Stream {
     pub(super) fn new(
         tcp: TcpStream,
         opening: Vec<u8>,
+        opened: Instant,
         kernel: Kernel,
         protocol: Protocol,
     ) -> Self {
-        Self { tcp, opening, taken: 0, kernel, protocol }
+        Self { tcp, opening, taken: 0, opened, kernel, protocol }
+    }
+
+    /// When the connection was opened, which is before the first bytes came.
+    pub fn opened(&self) -> Instant {
+        self.opened
     }
 
     fn count(&self, of: impl Fn(&super::Traffic) -> &AtomicU64, bytes: usize) {

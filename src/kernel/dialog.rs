@@ -1,0 +1,570 @@
+//! A conversation with the kernel in lines of text, as every front end of lines
+//! leads it: what is a line, when the next one may go, and what a person reads
+//! of the answers.
+//!
+//! The hard thing is *when*. A line waits for the answer to the one before; but
+//! a program that has stopped for this client answers nothing, and the next line
+//! is meant for the place where it stands. Nothing here waits or writes.
+
+use std::collections::HashMap;
+
+use crate::{
+    kernel::message::{
+        Execute, Executed, Message, Publication, PublicationBody, Reply, ReplyBody, RequestBody,
+        Status, Stopped, StreamName,
+    },
+    lua::syntax::{self, Completeness},
+};
+
+/// What is sent as one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A whole chunk or expression, of one line or more.
+    Lua(String),
+    /// A dot-command.
+    Command(String),
+}
+
+impl Line {
+    /// The command's name, with its dot.
+    pub fn command(&self) -> Option<&str> {
+        match self {
+            Self::Lua(_) => None,
+            Self::Command(text) => text.split_whitespace().next(),
+        }
+    }
+
+    /// Whether it is answered as a cell is, and may stop like one.
+    fn is_cell(&self) -> bool {
+        self.command().is_none_or(|name| matches!(name, ".load" | ".time"))
+    }
+}
+
+/// Lines that are gathered until they are a whole chunk.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    text: String,
+}
+
+impl Chunk {
+    /// Takes a line, without its line break. Returns what is whole with it.
+    ///
+    /// As at Lua's own prompt, an empty line ends nothing: `.cancel` drops what is
+    /// unfinished.
+    pub fn push(&mut self, line: &str) -> Option<Line> {
+        if line.trim() == ".cancel" {
+            self.text.clear();
+            return None;
+        }
+        if self.text.is_empty() {
+            if line.trim().is_empty() {
+                return None;
+            }
+        } else {
+            self.text.push('\n');
+        }
+        self.text.push_str(line);
+        if is_whole(&self.text) { self.rest() } else { None }
+    }
+
+    /// What has been gathered, whole or not; Lua says what is missing.
+    pub fn rest(&mut self) -> Option<Line> {
+        let text = std::mem::take(&mut self.text);
+        if text.is_empty() {
+            None
+        } else if is_command(&text) {
+            Some(Line::Command(text.trim().to_owned()))
+        } else {
+            Some(Line::Lua(text))
+        }
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whether nothing is unfinished.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+}
+
+/// Whether a text is a dot-command, and not a number such as `.5`.
+pub fn is_command(text: &str) -> bool {
+    let rest = text.trim_start().strip_prefix('.');
+    rest.is_some_and(|rest| rest.starts_with(|it: char| it.is_ascii_alphabetic()))
+}
+
+/// Whether a text can be sent: a command, or Lua to which nothing is missing at
+/// its end (also if it is wrong).
+pub fn is_whole(text: &str) -> bool {
+    let lua = if !is_command(text) {
+        text
+    } else if let Some(code) = text.trim_start().strip_prefix(".time ") {
+        code
+    } else {
+        return true;
+    };
+    syntax::completeness(lua) != Completeness::Incomplete
+}
+
+/// What a piece of text is, for those who color or part it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// The program's standard output.
+    Output,
+    /// The program's standard error.
+    ErrorOutput,
+    /// The debugger's own words: log points, times.
+    Console,
+    /// A value of an expression.
+    Value,
+    /// What a command has to say.
+    Answer,
+    /// An error.
+    Error,
+    /// That and where the program has stopped.
+    Stop,
+    /// Words of the kernel, or of others.
+    Notice,
+}
+
+/// Something to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// What it is.
+    pub tone: Tone,
+    /// Text; anything but output is whole lines.
+    pub text: String,
+}
+
+impl Piece {
+    /// Whether it may begin and end within a line.
+    pub fn is_raw(&self) -> bool {
+        matches!(self.tone, Tone::Output | Tone::ErrorOutput | Tone::Console)
+    }
+
+    /// A piece of whole lines.
+    pub fn lines(tone: Tone, text: impl Into<String>) -> Self {
+        let mut text = text.into();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        Self { tone, text }
+    }
+
+    /// An error, in the words of the command line.
+    pub fn error(message: &str) -> Self {
+        Self::lines(Tone::Error, format!("Error: {message}"))
+    }
+}
+
+/// A request that has not been answered.
+#[derive(Debug)]
+struct Waiting {
+    id: String,
+    line: Line,
+    /// Evaluated where the program stands; never stops.
+    in_frame: bool,
+    begun: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Dialog {
+    /// The session that lines go to, as far as it is known.
+    session: Option<String>,
+    /// The line that the next one waits for.
+    waiting: Option<Waiting>,
+    /// A cell of ours that has stopped, and may go on.
+    cell: Option<String>,
+    stop: Option<Stopped>,
+    /// Whether programs stop for this client.
+    debugs: bool,
+    /// Requests that change that, and what it was before.
+    changes: HashMap<String, bool>,
+    exit_code: Option<i64>,
+    failed: bool,
+}
+
+impl Dialog {
+    /// Whether the next line may go.
+    pub fn is_ready(&self) -> bool {
+        self.waiting.is_none() && (self.cell.is_none() || self.stop.is_some())
+    }
+
+    /// Whether nothing of ours runs, stands still or waits for an answer.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_none() && self.cell.is_none()
+    }
+
+    /// Whether what was sent last has begun, or is over.
+    pub fn has_begun(&self) -> bool {
+        self.waiting.as_ref().is_none_or(|waiting| waiting.begun || !waiting.line.is_cell())
+    }
+
+    /// Where the program stands, if it has stopped for this client.
+    pub fn stop(&self) -> Option<&Stopped> {
+        self.stop.as_ref()
+    }
+
+    /// The session that lines go to.
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
+    /// Whether any line has failed.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// The code of the last `os.exit`, once.
+    pub fn take_exit_code(&mut self) -> Option<i64> {
+        self.exit_code.take()
+    }
+
+    /// The request for a line.
+    pub fn request(&self, line: &Line) -> RequestBody {
+        match line {
+            Line::Lua(code) => RequestBody::ExecuteRequest(Execute {
+                code: code.clone(),
+                name: None,
+                in_frame: self.stop.is_some(),
+            }),
+            Line::Command(line) => RequestBody::CommandRequest { line: line.clone() },
+        }
+    }
+
+    /// Notes that a line has been sent under a message id; the next one waits for
+    /// it.
+    pub fn sent(&mut self, id: &str, line: Line) {
+        self.note_debugging(id, &line);
+        let in_frame = self.stop.is_some();
+        self.waiting = Some(Waiting { id: id.to_owned(), line, in_frame, begun: false });
+    }
+
+    /// As [`Dialog::sent`], for a line that no other waits for.
+    pub fn sent_beside(&mut self, id: &str, line: &Line) {
+        self.note_debugging(id, line);
+    }
+
+    /// Notes that programs are to stop for this client, or not to.
+    pub fn set_debugging(&mut self, debugs: bool) {
+        self.debugs = debugs;
+    }
+
+    /// The program may stop before the answer comes.
+    fn note_debugging(&mut self, id: &str, line: &Line) {
+        let Line::Command(text) = line else { return };
+        let words: Vec<_> = text.split_whitespace().collect();
+        let debugs = match words.as_slice() {
+            [".break", _, ..] | [".pause"] | [".debug", "on"] => true,
+            [".debug", "off"] => false,
+            _ => return,
+        };
+        self.changes.insert(id.to_owned(), self.debugs);
+        self.debugs = debugs;
+    }
+
+    /// Takes a message; what is to be shown of it.
+    pub fn take(&mut self, message: Message) -> Vec<Piece> {
+        match message {
+            Message::Reply(reply) => self.answered(reply),
+            Message::Publication(publication) => self.published(publication),
+        }
+    }
+
+    fn answered(&mut self, reply: Reply) -> Vec<Piece> {
+        let Reply { parent_id, session, body } = reply;
+        let is_error = matches!(body, ReplyBody::ErrorReply { .. });
+        if let Some(before) = self.changes.remove(&parent_id)
+            && is_error
+        {
+            self.debugs = before;
+        }
+        if self.cell.as_ref() == Some(&parent_id) {
+            self.cell = None;
+            self.stop = None;
+        }
+        let is_waited_for = self.waiting.as_ref().is_some_and(|it| it.id == parent_id);
+        if is_waited_for {
+            self.waiting = None;
+        }
+        match body {
+            ReplyBody::ExecuteReply(executed) => {
+                self.failed |= executed.status != Status::Ok;
+                self.exit_code = executed.exit_code.or(self.exit_code);
+                shown(executed)
+            }
+            ReplyBody::CommandReply { text } => {
+                if is_waited_for && let Some(session) = session {
+                    self.use_session(session);
+                }
+                vec![Piece::lines(Tone::Answer, text)]
+            }
+            ReplyBody::ErrorReply { message } => {
+                self.failed = true;
+                vec![Piece::error(&message)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What stands still elsewhere keeps nobody waiting here.
+    fn use_session(&mut self, session: String) {
+        if self.session.as_ref().is_some_and(|it| *it != session) {
+            self.cell = None;
+            self.stop = None;
+        }
+        self.session = Some(session);
+    }
+
+    fn published(&mut self, publication: Publication) -> Vec<Piece> {
+        let Publication { parent_id, session, body } = publication;
+        match body {
+            PublicationBody::Stream { name, text } => {
+                let tone = match name {
+                    StreamName::Stdout => Tone::Output,
+                    StreamName::Stderr => Tone::ErrorOutput,
+                    StreamName::Console => Tone::Console,
+                };
+                vec![Piece { tone, text }]
+            }
+            PublicationBody::ExecuteInput { .. } => {
+                let is_its = |waiting: &&mut Waiting| Some(&waiting.id) == parent_id.as_ref();
+                if let Some(waiting) = self.waiting.as_mut().filter(is_its) {
+                    waiting.begun = true;
+                    self.session = session.or(self.session.take());
+                }
+                Vec::new()
+            }
+            PublicationBody::Stopped(stopped) => self.stopped(session.as_deref(), stopped),
+            PublicationBody::Resumed {} => {
+                if self.is_here(session.as_deref()) {
+                    self.stop = None;
+                }
+                Vec::new()
+            }
+            PublicationBody::Notice { text } => {
+                vec![Piece::lines(Tone::Notice, format!("notice: {text}"))]
+            }
+            PublicationBody::Dropped { count, bytes } => vec![Piece::lines(
+                Tone::Notice,
+                format!("{count} messages of {bytes} bytes are missing: they were not read"),
+            )],
+            PublicationBody::Shutdown {} => {
+                vec![Piece::lines(Tone::Notice, "the kernel is shutting down")]
+            }
+            PublicationBody::Status { .. } => Vec::new(),
+        }
+    }
+
+    fn is_here(&self, session: Option<&str>) -> bool {
+        session.is_none() || self.session.is_none() || session == self.session.as_deref()
+    }
+
+    fn stopped(&mut self, session: Option<&str>, stopped: Stopped) -> Vec<Piece> {
+        let mut text =
+            format!("stopped: {} at {}:{}", stopped.reason, stopped.source, stopped.line);
+        if let Some(message) = &stopped.message {
+            text += &format!(": {message}");
+        }
+        if !self.is_here(session) || !self.debugs {
+            text += " (for another debugger)";
+            return vec![Piece::lines(Tone::Stop, text)];
+        }
+        if !stopped.text.is_empty() {
+            text += &format!("\n{:>5}  {}", stopped.line, stopped.text);
+        }
+        if self.waiting.as_ref().is_some_and(|it| it.line.is_cell() && !it.in_frame) {
+            self.cell = self.waiting.take().map(|waiting| waiting.id);
+        }
+        self.stop = Some(stopped);
+        vec![Piece::lines(Tone::Stop, text)]
+    }
+}
+
+/// What is shown of a cell that is over.
+fn shown(executed: Executed) -> Vec<Piece> {
+    let values = executed.values.into_iter().map(|value| Piece::lines(Tone::Value, value));
+    let mut pieces: Vec<_> = values.collect();
+    let Some(message) = executed.error else { return pieces };
+    if executed.exit_code.is_some() {
+        pieces.push(Piece::lines(Tone::Notice, message));
+        return pieces;
+    }
+    pieces.push(Piece::error(&match executed.traceback {
+        Some(traceback) => format!("{message}\n{traceback}"),
+        None => message,
+    }));
+    pieces
+}
+
+/// Puts pieces below each other: what is a line of its own never begins within
+/// another.
+#[derive(Debug, Default)]
+pub struct Layout {
+    within_line: bool,
+}
+
+impl Layout {
+    /// What has to be written before this piece; notes where it ends.
+    pub fn before(&mut self, piece: &Piece) -> &'static str {
+        if piece.text.is_empty() {
+            return "";
+        }
+        let breaks = self.within_line && !piece.is_raw();
+        self.within_line = !piece.text.ends_with('\n');
+        if breaks { "\n" } else { "" }
+    }
+
+    /// What brings whatever follows to the start of a line.
+    pub fn finish_line(&mut self) -> &'static str {
+        if std::mem::take(&mut self.within_line) { "\n" } else { "" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Line {
+        if is_command(text) { Line::Command(text.into()) } else { Line::Lua(text.into()) }
+    }
+
+    fn reply(id: &str, body: ReplyBody) -> Message {
+        Message::Reply(Reply { parent_id: id.into(), session: Some("main".into()), body })
+    }
+
+    fn ok(id: &str) -> Message {
+        let text = String::new();
+        reply(id, ReplyBody::CommandReply { text })
+    }
+
+    fn over(id: &str) -> Message {
+        reply(
+            id,
+            ReplyBody::ExecuteReply(Executed {
+                status: Status::Ok,
+                execution_count: 1,
+                values: vec!["1".into()],
+                error: None,
+                traceback: None,
+                exit_code: None,
+                duration_ms: 0.0,
+            }),
+        )
+    }
+
+    fn told(body: PublicationBody) -> Message {
+        let session = Some("main".to_owned());
+        Message::Publication(Publication { parent_id: None, session, body })
+    }
+
+    fn stopped() -> Message {
+        told(PublicationBody::Stopped(Stopped {
+            reason: "step".into(),
+            source: "f.lua".into(),
+            line: 3,
+            text: "return m".into(),
+            ..Stopped::default()
+        }))
+    }
+
+    #[test]
+    fn lines_are_gathered_until_they_are_whole() {
+        let mut chunk = Chunk::default();
+        assert_eq!(chunk.push("  "), None);
+        assert_eq!(chunk.push("x = 1"), Some(line("x = 1")));
+        assert_eq!(chunk.push("function f()"), None);
+        assert_eq!(chunk.push(""), None, "an empty line ends nothing");
+        assert_eq!(chunk.push(" .help"), None, "it is Lua here, if wrong");
+        assert_eq!(chunk.push(".cancel"), None);
+        assert!(chunk.is_empty());
+        assert_eq!(chunk.push(" .help "), Some(line(".help")));
+        assert_eq!(chunk.push(".5 + 1"), Some(Line::Lua(".5 + 1".into())));
+        assert_eq!(chunk.push(".time for i = 1, 2 do"), None);
+        assert_eq!(chunk.push("end"), Some(line(".time for i = 1, 2 do\nend")));
+        assert_eq!(chunk.push("x ="), None);
+        assert_eq!(chunk.rest(), Some(line("x =")));
+        assert_eq!(chunk.rest(), None);
+    }
+
+    #[test]
+    fn the_next_line_waits_for_the_answer() {
+        let mut dialog = Dialog::default();
+        dialog.sent("1", line("f()"));
+        assert!(!dialog.is_ready());
+        assert_eq!(dialog.take(over("0")).len(), 1, "it is shown, whoever asked");
+        assert!(!dialog.is_ready());
+        assert_eq!(dialog.take(over("1")), [Piece::lines(Tone::Value, "1")]);
+        assert!(dialog.is_ready() && dialog.is_idle());
+    }
+
+    #[test]
+    fn a_stop_lets_the_next_line_go_to_where_it_stands() {
+        let mut dialog = Dialog::default();
+        dialog.sent("1", line(".break f"));
+        dialog.take(ok("1"));
+        dialog.sent("2", line("f()"));
+        let pieces = dialog.take(stopped());
+        assert_eq!(pieces[0].text, "stopped: step at f.lua:3\n    3  return m\n");
+        assert!(dialog.is_ready() && !dialog.is_idle());
+        assert!(matches!(
+            dialog.request(&line("m")),
+            RequestBody::ExecuteRequest(Execute { in_frame: true, .. })
+        ));
+        // The stop of a step may come before the step's own answer.
+        dialog.sent("3", line(".step"));
+        dialog.take(told(PublicationBody::Resumed {}));
+        dialog.take(stopped());
+        assert!(!dialog.is_ready());
+        dialog.take(ok("3"));
+        assert!(dialog.is_ready());
+        dialog.sent("4", line(".continue"));
+        dialog.take(told(PublicationBody::Resumed {}));
+        dialog.take(ok("4"));
+        assert!(!dialog.is_ready(), "the cell goes on");
+        dialog.take(over("2"));
+        assert!(dialog.is_idle());
+    }
+
+    #[test]
+    fn stops_for_others_keep_lines_waiting() {
+        let mut dialog = Dialog::default();
+        dialog.sent("1", line(".debug on"));
+        dialog.take(reply("1", ReplyBody::ErrorReply { message: "no".into() }));
+        assert!(dialog.has_failed());
+        dialog.sent("2", line("f()"));
+        assert!(dialog.take(stopped())[0].text.ends_with("(for another debugger)\n"));
+        assert!(!dialog.is_ready() && dialog.stop().is_none());
+    }
+
+    #[test]
+    fn another_session_does_not_wait_for_the_one_left() {
+        let mut dialog = Dialog::default();
+        dialog.sent("1", line(".debug on"));
+        dialog.take(ok("1"));
+        dialog.sent("2", line("f()"));
+        dialog.take(stopped());
+        dialog.sent("3", line(".session new b"));
+        let body = ReplyBody::CommandReply { text: "using 'b'\n".into() };
+        let session = Some("b".to_owned());
+        dialog.take(Message::Reply(Reply { parent_id: "3".into(), session, body }));
+        assert!(dialog.is_idle() && dialog.stop().is_none());
+        assert_eq!(dialog.session(), Some("b"));
+    }
+
+    #[test]
+    fn lines_begin_where_lines_begin() {
+        let mut layout = Layout::default();
+        let raw = |text: &str| Piece { tone: Tone::Output, text: text.into() };
+        assert_eq!(layout.before(&raw("a")), "");
+        assert_eq!(layout.before(&raw("b")), "");
+        assert_eq!(layout.before(&Piece::lines(Tone::Answer, "")), "");
+        assert_eq!(layout.before(&Piece::lines(Tone::Value, "1")), "\n");
+        assert_eq!(layout.before(&Piece::lines(Tone::Value, "2")), "");
+        assert_eq!(layout.finish_line(), "");
+    }
+}
