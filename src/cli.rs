@@ -119,9 +119,10 @@ pub fn main() -> ExitCode {
         logging::start(trace.unwrap_or_default(), color);
         Ok(validate::validate(arguments, config.as_deref()))
     } else {
-        configure(config.as_deref(), trace, &command).and_then(|loaded| {
+        let flags = flag_settings(trace, &command);
+        configure(config.as_deref(), &flags).and_then(|loaded| {
             logging::start(loaded.config.global.log_level, color);
-            perform(command, loaded, config.as_deref(), when)
+            perform(command, loaded, flags, config.as_deref(), when)
         })
     };
     result.unwrap_or_else(|error| {
@@ -130,12 +131,8 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Reads the configuration that all commands go by.
-fn configure(
-    choice: Option<&Path>,
-    trace: Option<LogLevel>,
-    command: &Command,
-) -> anyhow::Result<Loaded> {
+/// What the flags say about the configuration.
+fn flag_settings(trace: Option<LogLevel>, command: &Command) -> Vec<FlagSetting> {
     let mut flags: Vec<FlagSetting> = trace
         .map(|level| FlagSetting {
             key: "global.log_level",
@@ -147,13 +144,19 @@ fn configure(
     if let Command::Kernel(arguments) = command {
         flags.extend(arguments.settings());
     }
-    config::load(choice, &flags)
+    flags
+}
+
+/// Reads the configuration that all commands go by.
+fn configure(choice: Option<&Path>, flags: &[FlagSetting]) -> anyhow::Result<Loaded> {
+    config::load(choice, flags)
         .map_err(|problems| anyhow!("the configuration is wrong\n{}", validate::list(&problems)))
 }
 
 fn perform(
     command: Command,
     loaded: Loaded,
+    flags: Vec<FlagSetting>,
     choice: Option<&Path>,
     when: Color,
 ) -> anyhow::Result<ExitCode> {
@@ -165,7 +168,11 @@ fn perform(
             debug::debug(arguments, &loaded.config, when.on_stdout(), color)
         }
         Command::Dap => dap::dap(choice),
-        Command::Kernel(arguments) => kernel::kernel(arguments, loaded),
+        Command::Kernel(arguments) => {
+            let choice = choice.map(Path::to_owned);
+            let reread = Box::new(move || configure(choice.as_deref(), &flags));
+            kernel::kernel(arguments, loaded, reread)
+        }
         Command::Validate(arguments) => Ok(validate::validate(&arguments, choice)),
     }
 }

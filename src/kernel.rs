@@ -28,10 +28,7 @@ pub mod traces;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -64,18 +61,25 @@ use crate::{
 pub struct KernelOptions {
     /// Its id.
     pub id: String,
-    /// Most clients at a time.
-    pub max_clients: usize,
-    /// Limits of sessions that ask for no profile.
-    pub limits: Limits,
-    /// Limits by profile.
-    pub profiles: BTreeMap<String, Limits>,
-    /// Every cell waits for a debugger.
-    pub wait_for_debugger: bool,
+    /// What may change while it runs.
+    pub live: LiveOptions,
     /// What clients must know to be let in.
     pub token: Option<Secret>,
     /// Opens DAP for `Debug.enableDAP`.
     pub enable_dap: Option<EnableDap>,
+}
+
+/// What of a kernel's options may change while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveOptions {
+    /// Most clients at a time; those that are there stay.
+    pub max_clients: usize,
+    /// Limits of new sessions that ask for no profile.
+    pub limits: Limits,
+    /// Limits of new sessions by profile.
+    pub profiles: BTreeMap<String, Limits>,
+    /// Every cell waits for a debugger.
+    pub wait_for_debugger: bool,
 }
 
 /// What the kernel is doing, as a whole.
@@ -104,7 +108,7 @@ pub(in crate::kernel) struct Inner {
     traces: Traces,
     metrics: Metrics,
     phase: watch::Sender<Phase>,
-    max_clients: AtomicUsize,
+    live: RwLock<LiveOptions>,
     started: (Instant, SystemTime),
     /// When somebody was last connected or something ran; told of changes.
     active: watch::Sender<Instant>,
@@ -136,7 +140,7 @@ impl Kernel {
             traces: Traces::default(),
             metrics: Metrics::new(),
             phase: watch::Sender::new(Phase::Running),
-            max_clients: AtomicUsize::new(options.max_clients),
+            live: RwLock::new(options.live.clone()),
             started: (now, SystemTime::now()),
             active: watch::Sender::new(now),
             next_session: AtomicU64::new(1),
@@ -177,7 +181,7 @@ impl Kernel {
         if self.inner.is_draining() {
             return Err("the kernel is shutting down".to_owned());
         }
-        let most = self.inner.max_clients.load(Ordering::Relaxed);
+        let most = self.inner.live().max_clients;
         let Some((number, state)) = self.inner.clients.add(protocol, peer, most) else {
             return Err(format!(
                 "the kernel has {most} clients already; disconnect one, or start it with a \
@@ -275,9 +279,9 @@ impl Kernel {
         self.inner.events.record(kind, &Origin::default(), data);
     }
 
-    /// Changes the most clients at a time; those that are there stay.
-    pub fn set_max_clients(&self, most: usize) {
-        self.inner.max_clients.store(most, Ordering::Relaxed);
+    /// Changes what may change while it runs.
+    pub fn set_live(&self, options: LiveOptions) {
+        *self.inner.live.write().unwrap_or_else(PoisonError::into_inner) = options;
     }
 
     /// Says where it can be reached, for those who ask.
@@ -416,6 +420,10 @@ impl Drop for Client {
 }
 
 impl Inner {
+    fn live(&self) -> LiveOptions {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn is_draining(&self) -> bool {
         *self.phase.borrow() == Phase::Draining
     }
@@ -464,8 +472,8 @@ impl Inner {
         profile: Option<&str>,
     ) -> Result<(), String> {
         let limits = match profile {
-            None => self.options.limits,
-            Some(profile) => *self.options.profiles.get(profile).ok_or_else(|| {
+            None => self.live().limits,
+            Some(profile) => *self.live().profiles.get(profile).ok_or_else(|| {
                 format!("there is no profile '{profile}': set [resources.profiles.{profile}]")
             })?,
         };

@@ -1,6 +1,9 @@
 //! `llmspell kernel`: the service that editors, terminals and monitors share.
 
+mod served;
+mod service;
 mod start;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -30,9 +33,16 @@ impl KernelArguments {
     }
 }
 
+/// Reads the configuration again, with the same file and flags.
+pub(super) type Reread = Box<dyn Fn() -> anyhow::Result<Loaded> + Send + Sync>;
+
 /// Runs the command.
-pub(super) fn kernel(arguments: KernelArguments, loaded: Loaded) -> anyhow::Result<ExitCode> {
+pub(super) fn kernel(
+    arguments: KernelArguments,
+    loaded: Loaded,
+    reread: Reread,
+) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        KernelCommand::Start(arguments) => start::start(&arguments, loaded),
+        KernelCommand::Start(arguments) => start::start(&arguments, loaded, reread),
     }
 }

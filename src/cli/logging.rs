@@ -30,6 +30,10 @@ use tracing_subscriber::{
 use super::report;
 use crate::{api, config::LogLevel, kernel::log_file::LogFile};
 
+/// Name of events that answer somebody who has asked for them, with a signal:
+/// logged in any case.
+pub(super) const ANSWER: &str = "llmspell.answer";
+
 /// What all log lines go through.
 type Lines = fmt::Layer<Registry, DefaultFields, Format, BoxMakeWriter>;
 
@@ -61,7 +65,6 @@ pub(super) fn start(level: LogLevel, color: bool) {
 }
 
 /// From now on logs into a file, without colors, instead of to standard error.
-#[allow(dead_code)] // For `kernel start`.
 pub(super) fn log_to(file: LogFile) {
     if let Some(lines) = LOG.get().and_then(|log| log.lines.get()) {
         // Fails only if there is no subscriber any more.
@@ -73,14 +76,12 @@ pub(super) fn log_to(file: LogFile) {
 }
 
 /// Changes how much is logged; says whether it did: `RUST_LOG` is stronger.
-#[allow(dead_code)] // For `kernel start`.
 pub(super) fn set_level(level: LogLevel) -> bool {
     LOG.get().is_some_and(|log| log.set_level(level))
 }
 
 /// Logs everything down to `debug` that this program does, or no longer does
 /// so; says which.
-#[allow(dead_code)] // For `kernel start`.
 pub(super) fn toggle_debug() -> bool {
     LOG.get().is_some_and(Log::toggle_debug)
 }
@@ -145,6 +146,7 @@ impl Wanted {
     fn passes(&self, metadata: &Metadata<'_>) -> bool {
         let by_script = || api::level_set_by_script().is_some_and(|most| *metadata.level() <= most);
         self.log.wants(metadata.target(), *metadata.level())
+            || metadata.name() == ANSWER
             || (metadata.name() == api::SCRIPT_EVENT && by_script())
     }
 }

@@ -214,14 +214,16 @@ pub const KEYS: &[Key] = &[
         "the megabytes after which the log file is rotated",
         |config, _, value| config.logging.max_size = value.megabytes(),
     )
-    .or("10"),
+    .or("10")
+    .live(),
     key(
         "logging.keep",
         up_to(1000),
         "how many rotated log files are kept",
         |config, _, value| config.logging.keep = value.integer(),
     )
-    .or("5"),
+    .or("5")
+    .live(),
     key("dap.enabled", Kind::Bool, "whether the kernel speaks DAP", |config, _, value| {
         config.dap.enabled = value.bool();
     })

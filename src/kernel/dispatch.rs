@@ -168,7 +168,7 @@ impl Inner {
         if cell.in_frame && session.control.state() == RunState::Stopped {
             self.evaluate(session, job, cell.code);
         } else {
-            session.execute(job, cell, self.options.wait_for_debugger);
+            session.execute(job, cell, self.live().wait_for_debugger);
         }
     }
 

@@ -49,6 +49,9 @@ const MORE_CONNECTIONS: usize = 256;
 pub type Serve =
     Arc<dyn Fn(Stream, Client) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
+/// Says whether a protocol is on.
+pub type IsOn = Arc<dyn Fn(Protocol) -> bool + Send + Sync>;
+
 /// How a door is made.
 #[derive(Clone)]
 pub struct DoorOptions {
@@ -60,6 +63,8 @@ pub struct DoorOptions {
     pub extra_port: Option<u16>,
     /// Who serves what; what is not here is turned away.
     pub protocols: BTreeMap<Protocol, Serve>,
+    /// Whether a protocol is on just now.
+    pub is_on: IsOn,
     /// Most clients; a few more connections than that are held.
     pub max_clients: usize,
 }
@@ -88,6 +93,7 @@ pub struct BindError {
 struct Hall {
     kernel: Kernel,
     protocols: BTreeMap<Protocol, Serve>,
+    is_on: IsOn,
     room: Arc<Semaphore>,
 }
 
@@ -107,7 +113,8 @@ impl Door {
             listeners.push(listener);
         }
         let room = Arc::new(Semaphore::new(2 * options.max_clients + MORE_CONNECTIONS));
-        let hall = Arc::new(Hall { kernel, protocols: options.protocols, room });
+        let DoorOptions { protocols, is_on, .. } = options;
+        let hall = Arc::new(Hall { kernel, protocols, is_on, room });
         let (mut tasks, mut finish) = (Vec::new(), Vec::new());
         for listener in listeners {
             let (sender, finished) = oneshot::channel();
@@ -238,7 +245,8 @@ impl Hall {
                 return self.refuse(tcp, None, "this kernel does not speak TLS").await;
             }
         };
-        let Some(serve) = self.protocols.get(&protocol) else {
+        let serve = self.protocols.get(&protocol).filter(|_| (self.is_on)(protocol));
+        let Some(serve) = serve else {
             let name = protocol.name();
             let why = format!("{name} is off in this kernel; start it with --{name}");
             return self.refuse(tcp, Some(protocol), &why).await;

@@ -74,7 +74,7 @@ impl Inner {
             "protocols": self.protocols(),
             "sessions": sessions,
             "clients": clients,
-            "max_clients": self.max_clients.load(Ordering::Relaxed),
+            "max_clients": self.live().max_clients,
             "queue_depth": depth,
             "queued_executions": queued,
             "events": { "kept": kept, "total": total },

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use llmspell::kernel::{
-    Client, Kernel, KernelOptions,
+    Client, Kernel, KernelOptions, LiveOptions,
     clients::Protocol,
     events::EventQuery,
     message::{
@@ -17,7 +17,8 @@ use tokio::time::timeout;
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn kernel() -> Kernel {
-    Kernel::new(KernelOptions { id: "k".into(), max_clients: 10, ..Default::default() }).unwrap()
+    let live = LiveOptions { max_clients: 10, ..Default::default() };
+    Kernel::new(KernelOptions { id: "k".into(), live, ..Default::default() }).unwrap()
 }
 
 fn cell(code: &str) -> RequestBody {

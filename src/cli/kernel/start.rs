@@ -1,40 +1,24 @@
-//! `llmspell kernel start`: a kernel with its door, from the first line that it
-//! prints to the last file that it removes.
+//! `llmspell kernel start`: its flags, and what is done before a kernel serves.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    process::ExitCode,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
+use super::{Reread, service::Service};
 use crate::{
-    config::{Config, FlagSetting, Loaded, Profile},
-    debug::Control,
+    cli::logging,
+    config::{Config, FlagSetting, Loaded},
     kernel::{
-        Endpoint, Kernel, KernelOptions, Limits, Phase,
-        clients::Protocol,
-        door::{BindError, Door, DoorOptions, Serve},
-        ports,
+        daemon::{self, Started},
+        log_file::{LogFile, Rotation},
+        pid_file::{Claim, PidFile},
+        places::{Places, Scope, check_id, generate_id},
         signals::{self, Signal},
     },
-    protocols::{
-        dap::{self, ServeOptions, Server},
-        repl,
-    },
-    session::{self, EnableDap},
+    session,
 };
-
-/// How long clients have to read their last messages.
-const FAREWELL: Duration = Duration::from_millis(500);
-/// Two interrupts within this time end the kernel.
-const TWICE: Duration = Duration::from_secs(2);
 
 /// Arguments of `kernel start`.
 #[derive(Args, Debug)]
@@ -53,6 +37,22 @@ pub(super) struct StartArguments {
     /// [default: 127.0.0.1]
     #[arg(long, value_name = "ADDR")]
     host: Option<String>,
+
+    /// Go into the background once it answers
+    #[arg(long)]
+    daemon: bool,
+
+    /// Log to this file, which is rotated, instead of standard error
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+
+    /// Hold this PID file [default: in the runtime directory]
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+
+    /// Write here how it is reached [default: ~/.llmspell/kernels/ID.json]
+    #[arg(long, value_name = "FILE")]
+    connection_file: Option<PathBuf>,
 
     /// Serve debuggers; without --repl, nothing else but HTTP
     #[arg(long, overrides_with = "no_dap")]
@@ -81,6 +81,14 @@ pub(super) struct StartArguments {
     /// Let in only those who know this
     #[arg(long, value_name = "T")]
     token: Option<String>,
+
+    /// Read the configuration file again whenever it changes
+    #[arg(long)]
+    watch_config: bool,
+
+    /// The process that is to be the kernel in the background
+    #[arg(long, hide = true)]
+    daemon_child: bool,
 }
 
 impl StartArguments {
@@ -91,182 +99,90 @@ impl StartArguments {
         let mut set = |key: &'static str, value: Option<String>, flag: &'static str| {
             settings.extend(value.map(|value| FlagSetting { key, value, flag }));
         };
-        set("kernel.port", self.port.map(|it| it.to_string()), "--port");
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|it| it.display().to_string());
+        let number = |number: Option<u64>| number.map(|it| it.to_string());
+        set("kernel.port", number(self.port.map(u64::from)), "--port");
         set("kernel.id", self.id.clone(), "--id");
         set("kernel.host", self.host.clone(), "--host");
+        set("daemon.daemonize", self.daemon.then(|| "true".to_owned()), "--daemon");
+        set("logging.log_file", path(&self.log_file), "--log-file");
+        set("daemon.pid_file", path(&self.pid_file), "--pid-file");
+        set("kernel.connection_file", path(&self.connection_file), "--connection-file");
         set("kernel.max_clients", self.max_clients.map(|it| it.to_string()), "--max-clients");
-        set("kernel.idle_timeout", self.idle_timeout.map(|it| it.to_string()), "--idle-timeout");
+        set("kernel.idle_timeout", number(self.idle_timeout), "--idle-timeout");
         set("kernel.token", self.token.clone(), "--token");
         let only_these = self.dap || self.repl;
-        let switch = |on: bool, off: bool, flag, no_flag, other| {
-            let value = on || !(off || only_these);
-            let given = if on {
+        let mut switch = |key, (on, flag), (off, no_flag), other| {
+            let by = if on {
                 flag
             } else if off {
                 no_flag
             } else {
                 other
             };
-            (on || off || only_these).then(|| (value.to_string(), given))
+            let value = (on || off || only_these).then(|| on.to_string());
+            set(key, value, by);
         };
-        if let Some((value, flag)) = switch(self.dap, self.no_dap, "--dap", "--no-dap", "--repl") {
-            set("dap.enabled", Some(value), flag);
-        }
-        let repl = switch(self.repl, self.no_repl, "--repl", "--no-repl", "--dap");
-        if let Some((value, flag)) = repl {
-            set("repl.enabled", Some(value), flag);
-        }
+        switch("dap.enabled", (self.dap, "--dap"), (self.no_dap, "--no-dap"), "--repl");
+        switch("repl.enabled", (self.repl, "--repl"), (self.no_repl, "--no-repl"), "--dap");
         settings
     }
 }
 
 /// The signals that a kernel deals with.
-const SIGNALS: [Signal; 2] = [Signal::Interrupt, Signal::Terminate];
+const SIGNALS: [Signal; 5] =
+    [Signal::Interrupt, Signal::Terminate, Signal::HangUp, Signal::User1, Signal::User2];
 
 /// Runs the command.
-pub(super) fn start(_: &StartArguments, loaded: Loaded) -> anyhow::Result<ExitCode> {
+pub(super) fn start(
+    arguments: &StartArguments,
+    loaded: Loaded,
+    reread: Reread,
+) -> anyhow::Result<ExitCode> {
     let config = &loaded.config;
     let host = host(config)?;
+    let log_path = config.logging.log_file.clone();
+    if config.daemon.daemonize && !arguments.daemon_child {
+        return Ok(match daemon::start(log_path.as_deref())? {
+            Started::Ready => ExitCode::SUCCESS,
+            Started::Ended(code) => ExitCode::from(code),
+        });
+    }
+    let log = open_log(config)?;
+    let id = config.kernel.id.clone().unwrap_or_else(generate_id);
+    check_id(&id)?;
+    let places = Places::find(scope())?;
+    let pid_file = claim(config, &places, &id)?;
     let (calls, mut called) = mpsc::unbounded_channel();
+    let sender = calls.clone();
     signals::on_signals(&SIGNALS, move |signal| {
         // Nobody listens any more when the kernel is ending.
-        let _ = calls.send(signal);
+        let _ = sender.send(signal);
     })
     .context("cannot handle signals")?;
+    let watched = arguments.watch_config.then(|| loaded.file.clone()).flatten();
+    let _watch = watched.map(|file| super::watch::watch(&file, calls)).transpose()?;
     let runtime = session::runtime().context("cannot start the runtime")?;
     runtime.block_on(async {
-        let service = Service::open(&loaded, host).await?;
+        let mut service = Service::open(loaded, reread, host, &id, log).await?;
+        service.publish(&places, pid_file.path())?;
         service.announce();
-        service.serve(&mut called, config.kernel.idle_timeout).await;
-        service.close(config.kernel.shutdown_grace).await;
+        if arguments.daemon_child {
+            daemon::detach(log_path.as_deref()).context("cannot go into the background")?;
+        }
+        daemon::notify_systemd(daemon::State::Ready);
+        service.serve(&mut called).await;
+        daemon::notify_systemd(daemon::State::Stopping);
+        service.close().await;
         Ok(ExitCode::SUCCESS)
     })
 }
 
-/// A kernel with everything around it.
-struct Service {
-    kernel: Kernel,
-    door: Door,
-    endpoints: Vec<Endpoint>,
-    /// Ports that scripts have opened.
-    servers: Servers,
-}
-
-type Servers = Arc<Mutex<Vec<Server>>>;
-
-impl Service {
-    async fn open(loaded: &Loaded, host: IpAddr) -> anyhow::Result<Self> {
-        let config = &loaded.config;
-        let servers = Servers::default();
-        let dap_port = Arc::new(OnceLock::new());
-        let kernel = Kernel::new(KernelOptions {
-            id: config.kernel.id.clone().unwrap_or_else(|| format!("k{}", std::process::id())),
-            max_clients: config.kernel.max_clients,
-            limits: limits(config, &config.default_profile()),
-            profiles: (config.resources.profiles.iter())
-                .map(|(name, profile)| (name.clone(), limits(config, profile)))
-                .collect(),
-            wait_for_debugger: config.dap.enabled && config.dap.wait_for_debugger,
-            token: config.kernel.token.clone(),
-            enable_dap: Some(enable_dap(config, &servers, &dap_port)),
-        })
-        .map_err(|message| anyhow!(message))?;
-        let door = Door::open(
-            kernel.clone(),
-            DoorOptions {
-                host,
-                port: config.kernel.port,
-                extra_port: config.dap.port.filter(|_| config.dap.enabled),
-                protocols: protocols(config, &kernel),
-                max_clients: config.kernel.max_clients,
-            },
-        )
-        .await
-        .map_err(|error| cannot_listen(&error))?;
-        let endpoints = endpoints(config, &door);
-        if let Some(dap) = endpoints.iter().find(|it| it.protocol == "dap" && it.enabled) {
-            let port = dap.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-            // Set once, here.
-            let _ = dap_port.set(port.unwrap_or(0));
-        }
-        kernel.set_endpoints(endpoints.clone());
-        kernel.set_settings(settings(loaded));
-        Ok(Self { kernel, door, endpoints, servers })
-    }
-
-    /// Says where it can be reached, and that it can be.
-    fn announce(&self) {
-        let mut lines = String::new();
-        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.enabled) {
-            lines += &format!("{}: listening on {}\n", endpoint.protocol, endpoint.address);
-        }
-        lines += &format!("kernel: ready {}\n", self.kernel.id());
-        let mut stdout = io::stdout().lock();
-        // Whoever started it need not listen.
-        let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
-    }
-
-    /// Serves until it is to end.
-    async fn serve(
-        &self,
-        called: &mut mpsc::UnboundedReceiver<Signal>,
-        idle_timeout: Option<Duration>,
-    ) {
-        let mut phase: watch::Receiver<Phase> = self.kernel.phase();
-        let mut last_interrupt: Option<Instant> = None;
-        let idle = async {
-            match idle_timeout {
-                Some(patience) => self.kernel.idle_for(patience).await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut idle = std::pin::pin!(idle);
-        loop {
-            tokio::select! {
-                call = called.recv() => match call {
-                    Some(Signal::Interrupt) => {
-                        let again = last_interrupt.is_some_and(|last| last.elapsed() < TWICE);
-                        let interrupted = self.kernel.interrupt();
-                        if again {
-                            return tracing::info!("interrupted twice");
-                        }
-                        last_interrupt = Some(Instant::now());
-                        tracing::info!(interrupted, "interrupted");
-                    }
-                    _ => return tracing::info!("terminated"),
-                },
-                _ = phase.wait_for(|phase| *phase != Phase::Running) => {
-                    return tracing::info!("a client has asked for the end");
-                }
-                () = &mut idle => return tracing::info!("nobody has been here for long enough"),
-            }
-        }
-    }
-
-    /// Ends in good order.
-    async fn close(self, grace: Duration) {
-        let Self { kernel, door, servers, .. } = self;
-        if !kernel.drain(grace).await {
-            tracing::warn!("programs were interrupted: they did not end within {grace:?}");
-        }
-        let servers = std::mem::take(&mut *servers.lock().unwrap_or_else(PoisonError::into_inner));
-        for server in servers {
-            server.finish(FAREWELL).await;
-        }
-        door.finish(FAREWELL).await;
-    }
-}
-
 /// The address to listen on.
 fn host(config: &Config) -> anyhow::Result<IpAddr> {
-    let text = config.kernel.host.as_str();
-    let host = match text {
-        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        text => text
-            .trim_matches(['[', ']'])
-            .parse()
-            .map_err(|_| anyhow!("'{text}' is no IP address to listen on"))?,
-    };
+    let text = config.kernel.host.trim_matches(['[', ']']);
+    let text = if text == "localhost" { "127.0.0.1" } else { text };
+    let host: IpAddr = text.parse().map_err(|_| anyhow!("'{text}' is no IP address"))?;
     if !host.is_loopback() && config.kernel.token.is_none() {
         bail!(
             "listening on {host} lets other machines run programs here: \
@@ -276,103 +192,39 @@ fn host(config: &Config) -> anyhow::Result<IpAddr> {
     Ok(host)
 }
 
-fn limits(config: &Config, profile: &Profile) -> Limits {
-    let memory = profile.memory_limit.or(config.kernel.limits.max_memory).unwrap_or(0);
-    let most = config.kernel.limits.max_memory.unwrap_or(usize::MAX);
-    Limits { memory: memory.min(most), timeout: profile.timeout }
+/// Logs to the file that the configuration names, if it does.
+fn open_log(config: &Config) -> anyhow::Result<Option<LogFile>> {
+    if let Some(level) = config.logging.log_level {
+        logging::set_level(level);
+    }
+    let Some(path) = &config.logging.log_file else { return Ok(None) };
+    let log = LogFile::open(path, rotation(config))?;
+    logging::log_to(log.clone());
+    Ok(Some(log))
 }
 
-/// Who serves which protocol.
-fn protocols(config: &Config, kernel: &Kernel) -> BTreeMap<Protocol, Serve> {
-    let mut protocols: BTreeMap<Protocol, Serve> = BTreeMap::new();
-    if config.dap.enabled {
-        let options = dap_options(config);
-        let kernel = kernel.clone();
-        let serve: Serve = Arc::new(move |stream, client| {
-            let (options, kernel) = (options.clone(), kernel.clone());
-            Box::pin(async move {
-                let Ok(control) = kernel.control(&client.session()) else { return };
-                let peer = client.info().peer;
-                let (input, output) = tokio::io::split(stream);
-                dap::serve(input, output, control, ServeOptions { peer, ..options }).await;
-            })
-        });
-        protocols.insert(Protocol::Dap, serve);
-    }
-    if config.repl.enabled {
-        let max_message = config.kernel.limits.max_message_size;
-        let serve: Serve = Arc::new(move |stream, client| {
-            let options = repl::ServeOptions { max_message, opened: stream.opened() };
-            let (input, output) = tokio::io::split(stream);
-            Box::pin(repl::serve(input, output, client, options))
-        });
-        protocols.insert(Protocol::Repl, serve);
-    }
-    protocols
+pub(super) fn rotation(config: &Config) -> Rotation {
+    let logging = &config.logging;
+    let keep = u32::try_from(logging.keep).unwrap_or(u32::MAX);
+    Rotation { max_bytes: logging.max_size as u64, keep }
 }
 
-fn dap_options(config: &Config) -> ServeOptions {
-    ServeOptions {
-        max_message: config.kernel.limits.max_message_size,
-        token: config.kernel.token.clone(),
-        ..ServeOptions::default()
-    }
+/// Whether systemd runs it for the system.
+fn scope() -> Scope {
+    let by_systemd = std::env::var_os("NOTIFY_SOCKET").is_some();
+    if by_systemd && crate::kernel::process::user() == 0 { Scope::System } else { Scope::User }
 }
 
-/// What `Debug.enableDAP` does: the door speaks DAP already, unless another port
-/// is wanted.
-fn enable_dap(config: &Config, servers: &Servers, own_port: &Arc<OnceLock<u16>>) -> EnableDap {
-    let (enabled, options) = (config.dap.enabled, dap_options(config));
-    let (servers, own_port) = (Arc::clone(servers), Arc::clone(own_port));
-    Arc::new(move |control: &Control, port| {
-        let own = own_port.get().copied();
-        match own {
-            _ if !enabled => {
-                Err("DAP is off in this kernel; start it with 'kernel start --dap'".to_owned())
-            }
-            Some(own) if port == 0 || port == own => Ok(own),
-            _ => {
-                let runtime = session::runtime().map_err(|error| error.to_string())?;
-                let server = runtime
-                    .block_on(dap::listen(port, control.clone(), options.clone()))
-                    .map_err(|error| format!("{error:#}"))?;
-                let port = server.address.port();
-                servers.lock().unwrap_or_else(PoisonError::into_inner).push(server);
-                Ok(port)
-            }
-        }
+fn claim(config: &Config, places: &Places, id: &str) -> anyhow::Result<PidFile> {
+    let path = match &config.daemon.pid_file {
+        Some(path) => path.clone(),
+        None => places.pid_file(id)?,
+    };
+    PidFile::claim(&path).map_err(|claim| match claim {
+        Claim::Held { pid: Some(pid), .. } => anyhow!(
+            "a kernel '{id}' runs already (process {pid}): choose another --id, or stop that \
+             one with 'llmspell kernel stop --id {id}'"
+        ),
+        other => other.into(),
     })
-}
-
-/// The address that is documented for each protocol.
-fn endpoints(config: &Config, door: &Door) -> Vec<Endpoint> {
-    let base = door.address;
-    let behind = SocketAddr::new(base.ip(), base.port() + 1);
-    let in_row =
-        |port: &u16| (base.port()..base.port() + crate::kernel::door::PORTS).contains(port);
-    let dap = match config.dap.port {
-        Some(port) if in_row(&port) => SocketAddr::new(base.ip(), port),
-        _ => door.extra.unwrap_or(behind),
-    };
-    let endpoint = |protocol: Protocol, enabled, address: SocketAddr| Endpoint {
-        protocol: protocol.name(),
-        enabled,
-        address: address.to_string(),
-    };
-    vec![
-        endpoint(Protocol::Http, false, base),
-        endpoint(Protocol::WebSocket, false, base),
-        endpoint(Protocol::Dap, config.dap.enabled, dap),
-        endpoint(Protocol::Repl, config.repl.enabled, base),
-    ]
-}
-
-fn settings(loaded: &Loaded) -> Vec<(String, String, String)> {
-    let rows = loaded.rows().into_iter();
-    rows.map(|row| (row.key, row.value, row.origin.to_string())).collect()
-}
-
-fn cannot_listen(error: &BindError) -> anyhow::Error {
-    let advice = "choose another with --port PORT, or 0 for free ones";
-    ports::bind_error(&error.error, error.address, advice)
 }
