@@ -4,4 +4,8 @@
 
 pub mod codec;
 pub mod dap;
+<<<<<<< HEAD
 pub mod repl;
+=======
+pub mod http;
+>>>>>>> 7a34390 (Serve HTTP and WebSocket: health, figures, events, traces and the kernel's messages)
