@@ -4,8 +4,5 @@
 
 pub mod codec;
 pub mod dap;
-<<<<<<< HEAD
-pub mod repl;
-=======
 pub mod http;
->>>>>>> 7a34390 (Serve HTTP and WebSocket: health, figures, events, traces and the kernel's messages)
+pub mod repl;

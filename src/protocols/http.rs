@@ -20,7 +20,7 @@ mod wire;
 use std::{
     convert::Infallible,
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };

@@ -26,7 +26,7 @@ use crate::{
     },
     protocols::{
         dap::{self, ServeOptions, Server},
-        repl,
+        http, repl,
     },
     session::{self, EnableDap},
 };
@@ -177,7 +177,7 @@ impl Service {
                 host,
                 port: config.kernel.port,
                 extra_port: config.dap.port.filter(|_| config.dap.enabled),
-                protocols: protocols(config, &kernel),
+                protocols: protocols(config, &kernel, host),
                 max_clients: config.kernel.max_clients,
             },
         )
@@ -283,8 +283,17 @@ fn limits(config: &Config, profile: &Profile) -> Limits {
 }
 
 /// Who serves which protocol.
-fn protocols(config: &Config, kernel: &Kernel) -> BTreeMap<Protocol, Serve> {
+fn protocols(config: &Config, kernel: &Kernel, host: IpAddr) -> BTreeMap<Protocol, Serve> {
     let mut protocols: BTreeMap<Protocol, Serve> = BTreeMap::new();
+    let options = http::ServeOptions {
+        loopback: host.is_loopback(),
+        names: vec![host.to_string()],
+        max_message: config.kernel.limits.max_message_size,
+        ..http::ServeOptions::default()
+    };
+    let serve: Serve =
+        Arc::new(move |stream, client| Box::pin(http::serve(stream, client, options.clone())));
+    protocols.insert(Protocol::Http, serve);
     if config.dap.enabled {
         let options = dap_options(config);
         let kernel = kernel.clone();
@@ -360,8 +369,8 @@ fn endpoints(config: &Config, door: &Door) -> Vec<Endpoint> {
         address: address.to_string(),
     };
     vec![
-        endpoint(Protocol::Http, false, base),
-        endpoint(Protocol::WebSocket, false, base),
+        endpoint(Protocol::Http, true, base),
+        endpoint(Protocol::WebSocket, true, base),
         endpoint(Protocol::Dap, config.dap.enabled, dap),
         endpoint(Protocol::Repl, config.repl.enabled, base),
     ]

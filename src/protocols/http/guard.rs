@@ -16,9 +16,8 @@ use super::{Connection, problem::Problem};
 
 /// Lets a request pass, or says why not.
 pub(super) fn check<B>(connection: &Connection, request: &Request<B>) -> Result<(), Problem> {
-    let token = connection.kernel.token();
-    let is_known =
-        token.is_some_and(|token| given_token(request).is_some_and(|given| token.is(&given)));
+    let kernel = &connection.kernel;
+    let is_known = kernel.token().is_some() && kernel.admits(given_token(request).as_deref());
     let host = host(request)?;
     if let Some(host) = &host {
         // A page that knows the token is no stranger's. Not on the loopback
@@ -32,7 +31,7 @@ pub(super) fn check<B>(connection: &Connection, request: &Request<B>) -> Result<
         }
     }
     check_origin(request.headers(), host.as_ref())?;
-    if token.is_none() || is_known || request.uri().path() == "/health" {
+    if kernel.token().is_none() || is_known || request.uri().path() == "/health" {
         return Ok(());
     }
     let challenge = HeaderValue::from_static("Bearer realm=\"llmspell\"");
