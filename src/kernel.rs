@@ -28,6 +28,7 @@ pub mod traces;
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64},
     time::{Duration, Instant, SystemTime},
 };
@@ -38,7 +39,10 @@ use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 pub(crate) use queue::Queue;
 pub use queue::QueueFigures;
 pub use sessions::Limits;
-pub use status::Endpoint;
+pub use status::{Endpoint, RuntimeFigures};
+
+/// The version of Lua that runs here.
+pub const LUA_VERSION: &str = crate::lua::VERSION;
 
 use self::{
     clients::{ClientInfo, ClientState, Clients, Protocol},
@@ -178,7 +182,8 @@ impl Kernel {
     /// # Errors
     /// A sentence for it, if it cannot be.
     pub fn connect(&self, protocol: Protocol, peer: &str) -> Result<Client, String> {
-        if self.inner.is_draining() {
+        // Those that speak HTTP may still see that it is draining.
+        if self.inner.is_draining() && protocol != Protocol::Http {
             return Err("the kernel is shutting down".to_owned());
         }
         let most = self.inner.live().max_clients;
@@ -227,6 +232,34 @@ impl Kernel {
     /// `status` (`ok` or `draining`) and the most important figures.
     pub fn health(&self) -> Value {
         self.inner.health()
+    }
+
+    /// What of the runtime can be counted.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn runtime(&self) -> io::Result<RuntimeFigures> {
+        RuntimeFigures::now()
+    }
+
+    /// When it was started, how long ago that is.
+    pub fn started(&self) -> (SystemTime, Duration) {
+        (self.inner.started.1, self.inner.started.0.elapsed())
+    }
+
+    /// Most clients at a time.
+    pub fn max_clients(&self) -> usize {
+        self.inner.live().max_clients
+    }
+
+    /// Publications that clients have missed, those that have gone included.
+    pub fn dropped(&self) -> u64 {
+        self.inner.clients.dropped()
+    }
+
+    /// Where it can be reached.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.inner.endpoints()
     }
 
     /// Everything that `kernel status` shows.
@@ -378,6 +411,12 @@ impl Client {
     /// messages.
     pub fn send(&self, request: impl Into<Request>) -> String {
         self.kernel.inner.dispatch(&self.state, request.into())
+    }
+
+    /// Answers what the client has sent with an error, where it was no request.
+    pub fn reject(&self, parent_id: &str, message: String) {
+        let body = ReplyBody::ErrorReply { message };
+        self.kernel.inner.answer(&self.state, parent_id, None, body);
     }
 
     /// The next message; `None` when no more will come. For one reader.

@@ -4,4 +4,5 @@
 
 pub mod codec;
 pub mod dap;
+pub mod http;
 pub mod repl;

@@ -185,6 +185,8 @@ pub(super) struct Clients {
 struct State {
     by_number: BTreeMap<u64, Arc<ClientState>>,
     last: u64,
+    /// Publications that clients missed which have gone.
+    dropped: u64,
 }
 
 impl Clients {
@@ -224,7 +226,17 @@ impl Clients {
     }
 
     pub(super) fn remove(&self, number: u64) {
-        self.lock().by_number.remove(&number);
+        let mut state = self.lock();
+        if let Some(client) = state.by_number.remove(&number) {
+            state.dropped += client.queue.figures().dropped;
+        }
+    }
+
+    /// Publications that clients have missed, those that have gone included.
+    pub(super) fn dropped(&self) -> u64 {
+        let state = self.lock();
+        let of = |client: &Arc<ClientState>| client.queue.figures().dropped;
+        state.dropped + state.by_number.values().map(of).sum::<u64>()
     }
 
     /// All of them, in the order in which they came.

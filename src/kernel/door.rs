@@ -255,9 +255,7 @@ impl Hall {
             Ok(client) => client,
             Err(why) => return self.refuse(tcp, Some(protocol), &why).await,
         };
-        let traffic = self.kernel.metrics().traffic(protocol);
-        traffic.opened();
-        let _open = Open(traffic);
+        let _open = self.kernel.metrics().traffic(protocol).opened();
         serve(Stream::new(tcp, bytes, opened, self.kernel.clone(), protocol), client).await;
     }
 
@@ -287,15 +285,6 @@ impl Hall {
             io::Result::Ok(())
         };
         let _ = timeout(FAREWELL, farewell).await;
-    }
-}
-
-/// Counts a connection that ends, however it does.
-struct Open<'a>(&'a Traffic);
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.closed();
     }
 }
 

@@ -48,6 +48,8 @@ pub struct EventQuery {
     pub causation_id: Option<String>,
     /// Only those after this event.
     pub since: Option<u64>,
+    /// Only those at this time or later, to the millisecond.
+    pub not_before: Option<SystemTime>,
     /// At most so many, the latest.
     pub limit: Option<usize>,
 }
@@ -104,10 +106,13 @@ impl Events {
     pub(super) fn query(&self, query: &EventQuery) -> Vec<Event> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let is = |wanted: &Option<String>, is: &Option<String>| wanted.is_none() || wanted == is;
+        // In one form, so that they compare as texts.
+        let not_before = query.not_before.map(rfc3339);
         let fits = |event: &&Event| {
             is(&query.correlation_id, &event.correlation_id)
                 && is(&query.causation_id, &event.causation_id)
                 && query.since.is_none_or(|since| event.id > since)
+                && not_before.as_ref().is_none_or(|time| event.time >= *time)
         };
         let latest = ring.events.iter().rev().map(|(_, event)| event).filter(fits);
         let mut found: Vec<_> = latest.take(query.limit.unwrap_or(CAPACITY)).cloned().collect();
@@ -162,6 +167,10 @@ mod tests {
         assert_eq!(kinds(EventQuery { since: Some(1), ..Default::default() }), "bc");
         assert_eq!(kinds(EventQuery { limit: Some(1), ..Default::default() }), "c");
         assert_eq!(kinds(EventQuery { since: Some(9), ..Default::default() }), "");
+        let not_before = |time| EventQuery { not_before: Some(time), ..Default::default() };
+        assert_eq!(kinds(not_before(SystemTime::UNIX_EPOCH)), "abc");
+        let tomorrow = SystemTime::now() + std::time::Duration::from_secs(86_400);
+        assert_eq!(kinds(not_before(tomorrow)), "");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub const MAIN_SESSION: &str = "main";
 
 /// A request of a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     /// Its message id: answers and everything it causes name it. Made by the
     /// kernel if the client gives none; must be unused.

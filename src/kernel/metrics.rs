@@ -144,13 +144,21 @@ impl Metrics {
 }
 
 impl Traffic {
-    pub(super) fn opened(&self) {
+    /// Counts a connection, until what is returned is dropped.
+    pub fn opened(&self) -> Open<'_> {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.connections.fetch_add(1, Ordering::Relaxed);
+        Open(self)
     }
+}
 
-    pub(super) fn closed(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+/// A connection that is open.
+#[derive(Debug)]
+pub struct Open<'a>(&'a Traffic);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,16 +1,22 @@
 //! How the kernel is, as documents for people and tools.
 
-use std::sync::{PoisonError, atomic::Ordering};
+use std::{
+    io,
+    sync::{PoisonError, atomic::Ordering},
+};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::kernel::{
-    Inner, Phase,
-    clients::Protocol,
-    events::EventQuery,
-    message::KernelInfo,
-    time::{rfc3339, spoken},
+use crate::{
+    kernel::{
+        Inner, Phase,
+        clients::Protocol,
+        events::EventQuery,
+        message::KernelInfo,
+        time::{rfc3339, spoken},
+    },
+    session,
 };
 
 /// Version of the messages in [`crate::kernel::message`].
@@ -25,6 +31,30 @@ pub struct Endpoint {
     pub enabled: bool,
     /// `HOST:PORT` that the documentation names for it.
     pub address: String,
+}
+
+/// What of the process's runtime can be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RuntimeFigures {
+    /// Whether whoever asks runs on it: there is one for everything.
+    pub global_runtime: bool,
+    /// Its threads.
+    pub worker_threads: usize,
+    /// Tasks that have not ended.
+    pub active_tasks: usize,
+}
+
+impl RuntimeFigures {
+    pub(super) fn now() -> io::Result<Self> {
+        let runtime = session::runtime()?;
+        let here = tokio::runtime::Handle::try_current();
+        let metrics = runtime.metrics();
+        Ok(Self {
+            global_runtime: here.is_ok_and(|here| here.id() == runtime.handle().id()),
+            worker_threads: metrics.num_workers(),
+            active_tasks: metrics.num_alive_tasks(),
+        })
+    }
 }
 
 impl Inner {
@@ -120,7 +150,7 @@ impl Inner {
         state
     }
 
-    fn endpoints(&self) -> Vec<Endpoint> {
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     },
     protocols::{
         dap::{self, ServeOptions},
-        repl,
+        http, repl,
     },
     session::{self, EnableDap},
 };
@@ -87,7 +87,18 @@ pub(super) fn protocols(
     kernel: &Kernel,
     host: IpAddr,
 ) -> BTreeMap<Protocol, Serve> {
-    let _ = host;
+    let http: Serve = {
+        let live = live.clone();
+        Arc::new(move |stream, client| {
+            let options = http::ServeOptions {
+                loopback: host.is_loopback(),
+                names: vec![host.to_string()],
+                max_message: live.read(|config| config.kernel.limits.max_message_size),
+                ..http::ServeOptions::default()
+            };
+            Box::pin(http::serve(stream, client, options))
+        })
+    };
     let dap: Serve = {
         let (live, kernel) = (live.clone(), kernel.clone());
         Arc::new(move |stream, client| {
@@ -109,7 +120,7 @@ pub(super) fn protocols(
             Box::pin(repl::serve(input, output, client, options))
         })
     };
-    BTreeMap::from([(Protocol::Dap, dap), (Protocol::Repl, repl)])
+    BTreeMap::from([(Protocol::Http, http), (Protocol::Dap, dap), (Protocol::Repl, repl)])
 }
 
 /// What `Debug.enableDAP` does: the door speaks DAP already, unless another port
