@@ -50,6 +50,12 @@ install_packages() {
   need elpa-dap-mode emacs --batch --eval "(progn (require 'package) (package-initialize) (require 'dap-mode))"
   need nodejs command -v node
   need npm command -v npm
+  need tmux command -v tmux
+  need netcat-openbsd command -v nc.openbsd
+  need netcat-traditional command -v nc.traditional
+  need ncat command -v ncat
+  need socat command -v socat
+  need busybox command -v busybox
   if [ ${#missing[@]} -eq 0 ]; then
     echo "nothing is missing"
     return

@@ -83,6 +83,9 @@ pub(super) fn command(
     let control = &session.control;
     match name {
         ".help" => say(HELP.to_owned()),
+        ".load" if control.state() == RunState::Stopped => {
+            Err("the program is stopped: let it go on first, with .continue".to_owned())
+        }
         ".load" if !rest.is_empty() => run(format!("dofile({})", quoted(rest.as_bytes())), false),
         ".load" => Err("usage: .load FILE".to_owned()),
         ".time" if !rest.is_empty() => run(rest.to_owned(), true),

@@ -34,6 +34,13 @@ impl Line {
         }
     }
 
+    /// Whether it lets a stopped program go on.
+    fn resumes(&self) -> bool {
+        /// All such commands.
+        const NAMES: [&str; 8] = [".continue", ".c", ".step", ".s", ".next", ".n", ".out", ".o"];
+        self.command().is_some_and(|name| NAMES.contains(&name))
+    }
+
     /// Whether it is answered as a cell is, and may stop like one.
     fn is_cell(&self) -> bool {
         self.command().is_none_or(|name| matches!(name, ".load" | ".time"))
@@ -168,6 +175,8 @@ struct Waiting {
     /// Evaluated where the program stands; never stops.
     in_frame: bool,
     begun: bool,
+    /// The program has gone on since it was sent.
+    resumed: bool,
 }
 
 /// See the module.
@@ -241,7 +250,8 @@ impl Dialog {
     pub fn sent(&mut self, id: &str, line: Line) {
         self.note_debugging(id, &line);
         let in_frame = self.stop.is_some();
-        self.waiting = Some(Waiting { id: id.to_owned(), line, in_frame, begun: false });
+        let (id, begun, resumed) = (id.to_owned(), false, false);
+        self.waiting = Some(Waiting { id, line, in_frame, begun, resumed });
     }
 
     /// As [`Dialog::sent`], for a line that no other waits for.
@@ -287,9 +297,11 @@ impl Dialog {
             self.cell = None;
             self.stop = None;
         }
-        let is_waited_for = self.waiting.as_ref().is_some_and(|it| it.id == parent_id);
-        if is_waited_for {
-            self.waiting = None;
+        let waited = self.waiting.take_if(|waiting| waiting.id == parent_id);
+        let is_waited_for = waited.is_some();
+        // It goes on with the answer, not with the word of it that follows.
+        if waited.is_some_and(|it| it.line.resumes() && !it.resumed) && !is_error {
+            self.stop = None;
         }
         match body {
             ReplyBody::ExecuteReply(executed) => {
@@ -343,6 +355,9 @@ impl Dialog {
             PublicationBody::Resumed {} => {
                 if self.is_here(session.as_deref()) {
                     self.stop = None;
+                    if let Some(waiting) = &mut self.waiting {
+                        waiting.resumed = true;
+                    }
                 }
                 Vec::new()
             }
@@ -479,7 +494,8 @@ mod tests {
         assert_eq!(chunk.push("x = 1"), Some(line("x = 1")));
         assert_eq!(chunk.push("function f()"), None);
         assert_eq!(chunk.push(""), None, "an empty line ends nothing");
-        assert_eq!(chunk.push(" .help"), None, "it is Lua here, if wrong");
+        assert_eq!(chunk.push("  return g"), None);
+        assert_eq!(chunk.push("  .x"), None, "it is Lua here");
         assert_eq!(chunk.push(".cancel"), None);
         assert!(chunk.is_empty());
         assert_eq!(chunk.push(" .help "), Some(line(".help")));
@@ -515,7 +531,13 @@ mod tests {
             dialog.request(&line("m")),
             RequestBody::ExecuteRequest(Execute { in_frame: true, .. })
         ));
-        // The stop of a step may come before the step's own answer.
+        dialog.sent("3", line(".next"));
+        dialog.take(ok("3"));
+        assert!(!dialog.is_ready(), "it goes on, though nothing has said so yet");
+        dialog.take(told(PublicationBody::Resumed {}));
+        dialog.take(stopped());
+        assert!(dialog.is_ready());
+        // The stop of a step may also come before the step's own answer.
         dialog.sent("3", line(".step"));
         dialog.take(told(PublicationBody::Resumed {}));
         dialog.take(stopped());

@@ -46,4 +46,5 @@ mod debug_tui;
 mod docs;
 mod door;
 mod kernel_messages;
+mod line_repl;
 mod session;
