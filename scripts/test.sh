@@ -50,6 +50,7 @@ install_packages() {
   need elpa-dap-mode emacs --batch --eval "(progn (require 'package) (package-initialize) (require 'dap-mode))"
   need nodejs command -v node
   need npm command -v npm
+  need tmux command -v tmux
   if [ ${#missing[@]} -eq 0 ]; then
     echo "nothing is missing"
     return
