@@ -21,13 +21,10 @@ mod text;
 mod view;
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::Read as _,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -35,13 +32,13 @@ use std::{
 use crossterm::event::{Event as TerminalEvent, KeyEvent, KeyEventKind};
 
 use crate::{
-    debug::{Event, OutputCategory, Parting, Program},
+    debug::{Event, OutputCategory, Parting, Program, Source},
     session::{Outcome, Session},
 };
 use log::Gathered;
 use questions::Answer;
 use screen::{Abilities, Screen};
-use state::{Run, State};
+use state::{Run, State, Wish};
 use terminal::{Stream, Terminal};
 
 pub(crate) use terminal::give_back;
@@ -61,10 +58,9 @@ enum Message {
     Core(Event),
     /// There is output.
     Printed,
-    /// A source was loaded, or breakpoints have moved.
+    /// There are [`Changes`].
     TablesChanged,
-    /// Nothing: the question was cancelled.
-    Answered(Option<Answer>),
+    Answered(Answer),
     Ended(Outcome),
     /// The script has called `os.exit` and waits for what becomes of it.
     ExitCalled(i64, mpsc::Sender<Parting>),
@@ -72,6 +68,34 @@ enum Message {
     Signal(i32),
     /// The process was stopped, and goes on.
     Continued,
+}
+
+/// Changes of the core's tables that the screen does not show yet.
+#[derive(Default)]
+struct Changes {
+    noted: Mutex<Noted>,
+}
+
+#[derive(Default)]
+struct Noted {
+    /// A message about them is on its way.
+    told: bool,
+    /// Files that were loaded again.
+    reloaded: HashSet<Source>,
+}
+
+impl Changes {
+    /// Notes that something has changed; whether it has to be told.
+    fn note(&self, reloaded: Option<Source>) -> bool {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.reloaded.extend(reloaded);
+        !std::mem::replace(&mut noted.told, true)
+    }
+
+    /// The files that were loaded again.
+    fn take(&self) -> HashSet<Source> {
+        std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner)).reloaded
+    }
 }
 
 /// Where signals are told: they may come before there is a screen.
@@ -145,14 +169,14 @@ pub fn run(inbox: Inbox, session: &Session, program: Program, looks: Looks) -> R
         spawn("llmspell-written", copier(stream, file, &gathered, &sender))?;
     }
     spawn("llmspell-keys", key_reader(sender.clone()))?;
-    let changed = Arc::new(AtomicBool::new(false));
-    let sink = sink(sender.clone(), Arc::clone(&gathered), Arc::clone(&changed));
+    let changes = Arc::new(Changes::default());
+    let sink = sink(sender.clone(), Arc::clone(&gathered), Arc::clone(&changes));
     let attachment = session.control().attach("llmspell debug", sink)?;
     let size = terminal.size();
-    let mut state = State::new(session, program, sender, gathered, size)?;
+    let mut state = State::new(session, program, sender, gathered, changes, size)?;
     state.begin();
     let abilities = Abilities { color: looks.color, unicode: looks.unicode };
-    let served = serve(&mut state, &mut terminal, &receiver, &changed, abilities);
+    let served = serve(&mut state, &mut terminal, &receiver, abilities);
     drop(terminal);
     // Before it is let go, so that it does not run a single line more.
     session.control().terminate();
@@ -170,22 +194,14 @@ fn serve(
     state: &mut State<'_>,
     terminal: &mut Terminal,
     messages: &mpsc::Receiver<Message>,
-    changed: &AtomicBool,
     abilities: Abilities,
 ) -> std::io::Result<()> {
     let mut drawn: Option<Screen> = None;
-    let take = |state: &mut State<'_>, message| {
-        if matches!(message, Message::TablesChanged) {
-            changed.store(false, Ordering::SeqCst);
-        }
-        state.handle(message);
-    };
     while state.exit.is_none() {
-        if std::mem::take(&mut state.suspend) {
-            terminal.suspend()?;
-            state.redraw = true;
-        }
-        if std::mem::take(&mut state.redraw) {
+        if let Some(wish) = state.wish.take() {
+            if wish == Wish::Suspend {
+                terminal::suspend();
+            }
             terminal.enter()?;
             state.size = terminal.size();
             drawn = None;
@@ -196,12 +212,12 @@ fn serve(
         drawn = Some(picture);
         let next = Instant::now() + FRAME;
         let Ok(message) = messages.recv() else { return Ok(()) };
-        take(state, message);
+        state.handle(message);
         for _ in 0..MOST_MESSAGES {
             let left = next.saturating_duration_since(Instant::now());
             let Ok(message) = messages.recv_timeout(left) else { break };
-            take(state, message);
-            if state.exit.is_some() || state.suspend {
+            state.handle(message);
+            if state.exit.is_some() || state.wish.is_some() {
                 break;
             }
         }
@@ -213,7 +229,7 @@ fn serve(
 fn sink(
     messages: mpsc::Sender<Message>,
     gathered: Arc<Gathered>,
-    changed: Arc<AtomicBool>,
+    changes: Arc<Changes>,
 ) -> Box<dyn Fn(Event) + Send + Sync> {
     Box::new(move |event| {
         let message = match event {
@@ -223,9 +239,14 @@ fn sink(
                 }
                 Message::Printed
             }
-            Event::BreakpointChanged(_) | Event::SourceLoaded(..) => {
-                // Told once, however many there are.
-                if changed.swap(true, Ordering::SeqCst) {
+            Event::BreakpointChanged(_) | Event::SourceLoaded(_, true) => {
+                if !changes.note(None) {
+                    return;
+                }
+                Message::TablesChanged
+            }
+            Event::SourceLoaded(source, false) => {
+                if !changes.note(Some(source)) {
                     return;
                 }
                 Message::TablesChanged

@@ -68,14 +68,18 @@ pub(super) fn debug(
         show: Show::Text,
     };
     let looks = Looks { color, unicode: is_utf8() };
-    let end = tui::run(inbox, &session, program, looks).map_err(|message| anyhow!(message))?;
+    let end = tui::run(inbox, &session, program, looks);
+    do_not_wait_for_ever(end.as_ref().map_or(1, |end| exit_status(end.exit_code)));
+    let end = end.map_err(|message| anyhow!(message))?;
     if let Some(words) = end.words {
         report(&words, color_errors);
     }
-    let exit_code = u8::try_from(end.exit_code).unwrap_or(1);
-    do_not_wait_for_ever(exit_code);
     session.end(end.exit_code);
-    Ok(ExitCode::from(exit_code))
+    Ok(ExitCode::from(exit_status(end.exit_code)))
+}
+
+fn exit_status(code: i64) -> u8 {
+    u8::try_from(code).unwrap_or(1)
 }
 
 /// Fails where there is no screen or no keyboard.

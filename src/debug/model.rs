@@ -18,7 +18,7 @@ pub enum SourceId {
 }
 
 /// A source as a front end shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
     /// Identity.
     pub id: SourceId,

@@ -9,7 +9,7 @@ use super::{
     look::Row,
     prompts::Mode,
     questions::Answer,
-    state::{Errors, Run, State},
+    state::{Errors, Run, State, Wish},
 };
 use crate::{
     debug::{BreakpointSpec, EvaluateContext, Resume},
@@ -18,6 +18,8 @@ use crate::{
 
 /// Columns that left and right scroll the source by.
 const SIDEWAYS: usize = 8;
+/// Steps that may wait for the one under way.
+const MOST_STEPS: usize = 50;
 
 impl State<'_> {
     pub(super) fn command_key(&mut self, key: KeyEvent) {
@@ -50,8 +52,8 @@ impl State<'_> {
             Command::NextPane => self.go_to_pane(self.pane.next(1)),
             Command::PreviousPane => self.go_to_pane(self.pane.next(-1)),
             Command::Cancel => self.cancel(),
-            Command::Suspend => self.suspend = true,
-            Command::Redraw => self.redraw = true,
+            Command::Suspend => self.wish = Some(Wish::Suspend),
+            Command::Redraw => self.wish = Some(Wish::Redraw),
             Command::Help => self.mode = Mode::Help(0),
             Command::Up
             | Command::Down
@@ -64,15 +66,22 @@ impl State<'_> {
         }
     }
 
-    fn resume(&mut self, how: Resume) {
+    pub(super) fn resume(&mut self, how: Resume) {
         match self.run {
             Run::Stopped(_) => {
                 // A watch that takes long must not hold the script.
                 self.questions.cancel();
                 match self.control.resume(how) {
-                    Ok(()) => self.run = Run::Running,
+                    Ok(()) => {
+                        self.run = Run::Running;
+                        self.steps_on = how != Resume::Continue;
+                    }
                     Err(message) => self.note = Some(message),
                 }
+            }
+            // Keys are faster than the eye: it is about to stop.
+            Run::Running if self.steps_on && self.steps.len() < MOST_STEPS => {
+                self.steps.push_back(how);
             }
             Run::Running => self.note = Some("the script is running; p pauses it".to_owned()),
             Run::Exiting(..) | Run::Ended(_) => self.note = Some(ended()),
@@ -80,6 +89,7 @@ impl State<'_> {
     }
 
     fn pause(&mut self) {
+        self.steps.clear();
         match self.run {
             Run::Running => self.control.pause(),
             Run::Stopped(_) => self.note = Some("the script has stopped already".to_owned()),
@@ -96,6 +106,7 @@ impl State<'_> {
     }
 
     fn cancel(&mut self) {
+        self.steps.clear();
         if self.questions.waits() {
             self.questions.cancel();
         }
@@ -242,7 +253,8 @@ impl State<'_> {
         }
         let (expression, frame) = (expression.to_owned(), self.frame());
         let control = self.control.clone();
-        self.questions.ask(move |inspector| {
+        let cancelled = Answer::Evaluated(Err("cancelled".to_owned()));
+        self.questions.ask(cancelled, move |inspector| {
             let context = EvaluateContext::Repl;
             let answer = inspector.evaluate(&expression, frame, context, false);
             // What it has printed comes first.

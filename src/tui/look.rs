@@ -94,7 +94,7 @@ pub(super) fn look(inspector: &Inspector<'_>, wanted: Wanted) -> Option<Look> {
     let mut tree = Tree { inspector, toggled: &wanted.toggled, rows: Vec::new() };
     for scope in frame.and_then(|frame| inspector.scopes(frame).ok()).unwrap_or_default() {
         let begins_open = !matches!(scope.name.as_str(), "Globals" | "Standard library");
-        tree.scope(scope.name, scope.reference, begins_open);
+        tree.scope(&scope.name, scope.reference, begins_open);
     }
     let variables = std::mem::take(&mut tree.rows);
     let watches = wanted.watches.map(|expressions| {
@@ -114,12 +114,12 @@ struct Tree<'a> {
 }
 
 impl Tree<'_> {
-    fn scope(&mut self, name: String, reference: i64, begins_open: bool) {
-        let open = begins_open != self.toggled.contains(&name);
+    fn scope(&mut self, name: &str, reference: i64, begins_open: bool) {
+        let open = begins_open != self.toggled.contains(name);
         self.rows.push(Row {
-            path: name.clone(),
+            path: name.to_owned(),
             depth: 0,
-            name: name.clone(),
+            name: name.to_owned(),
             value: String::new(),
             failed: false,
             openable: true,
@@ -127,7 +127,7 @@ impl Tree<'_> {
             place: Place::Fixed,
         });
         if open {
-            self.children(&name, 1, reference);
+            self.children(name, 1, reference);
         }
     }
 
@@ -136,10 +136,10 @@ impl Tree<'_> {
         match value {
             Ok(mut variable) => {
                 if variable.value.is_empty() {
-                    variable.value = "(no value)".to_owned();
+                    "(no value)".clone_into(&mut variable.value);
                 }
                 expression.clone_into(&mut variable.name);
-                self.variable(path, 0, variable, Place::Expression);
+                self.variable(&path, 0, variable, Place::Expression);
             }
             Err(message) => self.rows.push(Row {
                 path,
@@ -163,19 +163,19 @@ impl Tree<'_> {
             let writable = variable.writable;
             let place = if writable { Place::Child(reference) } else { Place::Fixed };
             let path = format!("{path}{SEPARATOR}{}", variable.name);
-            self.variable(path, depth, variable, place);
+            self.variable(&path, depth, variable, place);
         }
     }
 
-    fn variable(&mut self, path: String, depth: usize, variable: Variable, place: Place) {
+    fn variable(&mut self, path: &str, depth: usize, variable: Variable, place: Place) {
         let openable = variable.reference != 0;
-        let open = openable && self.toggled.contains(&path);
+        let open = openable && self.toggled.contains(path);
         let Variable { name, value, reference, .. } = variable;
         let row =
-            Row { path: path.clone(), depth, name, value, failed: false, openable, open, place };
+            Row { path: path.to_owned(), depth, name, value, failed: false, openable, open, place };
         self.rows.push(row);
         if open {
-            self.children(&path, depth + 1, reference);
+            self.children(path, depth + 1, reference);
         }
     }
 }

@@ -223,7 +223,8 @@ impl State<'_> {
 
     fn set(&mut self, name: String, place: Place, value: String) {
         let frame = self.frame();
-        self.questions.ask(move |inspector| {
+        let cancelled = Answer::Set(Err("cancelled".to_owned()));
+        self.questions.ask(cancelled, move |inspector| {
             Answer::Set(match place {
                 Place::Child(container) => inspector.set_variable(container, &name, &value, false),
                 Place::Expression => inspector.set_expression(&name, &value, frame, false),
@@ -258,9 +259,12 @@ impl State<'_> {
 
     fn open(&mut self, files: &Files, candidates: &[Source]) {
         let typed = files.line.text.trim();
-        if let Some(source) = candidates.get(files.selected) {
+        // A path means what it says, unless another source was chosen.
+        let path = std::fs::canonicalize(typed).ok().filter(|path| path.is_file());
+        let path = path.filter(|_| files.selected == 0);
+        if let (None, Some(source)) = (&path, candidates.get(files.selected)) {
             self.show_source(source);
-        } else if let Ok(path) = std::fs::canonicalize(typed) {
+        } else if let Some(path) = path {
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
             self.show_source(&Source { id: SourceId::File(path), name });
         } else {

@@ -40,6 +40,8 @@ type Ask = Box<dyn FnOnce(&Inspector<'_>) -> Answer + Send>;
 
 struct Question {
     number: u64,
+    /// Its answer if it is cancelled, or the session is over.
+    otherwise: Answer,
     ask: Ask,
 }
 
@@ -74,10 +76,15 @@ impl Questions {
         Ok(Self { queue, asked: 0, answered: 0, cancelled })
     }
 
-    pub(super) fn ask(&mut self, ask: impl FnOnce(&Inspector<'_>) -> Answer + Send + 'static) {
+    /// `otherwise` is the answer if it is cancelled before it has begun.
+    pub(super) fn ask(
+        &mut self,
+        otherwise: Answer,
+        ask: impl FnOnce(&Inspector<'_>) -> Answer + Send + 'static,
+    ) {
         self.asked += 1;
         // The task lives as long as the runtime.
-        let _ = self.queue.send(Question { number: self.asked, ask: Box::new(ask) });
+        let _ = self.queue.send(Question { number: self.asked, otherwise, ask: Box::new(ask) });
     }
 
     /// To be told of each answer.
@@ -111,30 +118,25 @@ async fn serve(
     }
 }
 
-/// The answer; none if it was cancelled before it began, or the session is over.
-async fn answer(
-    control: &Control,
-    question: Question,
-    cancelled: &Arc<Cancelled>,
-) -> Option<Answer> {
-    let Question { number, ask } = question;
+async fn answer(control: &Control, question: Question, cancelled: &Arc<Cancelled>) -> Answer {
+    let Question { number, otherwise, ask } = question;
     let begun = Arc::new(AtomicBool::new(false));
-    let (began, given_up) = (Arc::clone(&begun), Arc::clone(cancelled));
+    let (begins, given_up) = (Arc::clone(&begun), Arc::clone(cancelled));
     let mut answer = pin!(control.visit(move |inspector| {
-        began.store(true, Ordering::SeqCst);
+        begins.store(true, Ordering::SeqCst);
         (!given_up.includes(number)).then(|| ask(inspector))
     }));
     loop {
         let ends = cancelled.includes(number);
         if ends {
             if !begun.load(Ordering::SeqCst) {
-                return None;
+                return otherwise;
             }
             control.cancel_evaluation();
         }
         tokio::select! {
             biased;
-            answer = &mut answer => return answer.ok().flatten(),
+            answer = &mut answer => return answer.ok().flatten().unwrap_or(otherwise),
             () = cancelled.changed.notified() => {}
             () = tokio::time::sleep(CANCEL_AGAIN), if ends => {}
         }

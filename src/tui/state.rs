@@ -5,14 +5,14 @@
 //! typing, which breakpoints they have put aside.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     sync::{Arc, mpsc},
 };
 
 use crossterm::event::KeyEvent;
 
 use super::{
-    Message,
+    Changes, Message,
     layout::{Layout, Pane},
     log::{Gathered, Log, Voice},
     look::{self, Look, Row, Wanted},
@@ -22,8 +22,9 @@ use super::{
 };
 use crate::{
     debug::{
-        BreakpointSpec, Control, Event, ExceptionFilter, ExceptionFilters, Failure, Parting,
-        Program, ProgressPhase, Source, SourceRequest, Stack, StopReason, StopRequest, Variable,
+        BreakpointSpec, Control, Event, ExceptionFilter, ExceptionFilters, Failure, Inspector,
+        Parting, Program, ProgressPhase, Resume, Source, SourceRequest, Stack, StopReason,
+        StopRequest, Variable,
     },
     session::{EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_TIMEOUT, Outcome, Session},
 };
@@ -35,6 +36,15 @@ pub(super) enum Run {
     /// It has called `os.exit`; the Lua thread waits for a word.
     Exiting(i64, mpsc::Sender<Parting>),
     Ended(i64),
+}
+
+/// What can be done with the terminal as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Draw everything anew: somebody else may have written on it.
+    Redraw,
+    /// Give it back and stop the process, until somebody lets it go on.
+    Suspend,
 }
 
 /// Which errors stop the script.
@@ -103,7 +113,12 @@ pub(super) struct State<'s> {
     messages: mpsc::Sender<Message>,
     pub(super) questions: Questions,
     gathered: Arc<Gathered>,
+    changes: Arc<Changes>,
     pub(super) run: Run,
+    /// Steps that were asked for while one was under way.
+    pub(super) steps: VecDeque<Resume>,
+    /// Whether it runs to the end of a step.
+    pub(super) steps_on: bool,
     /// Counts the stops, so that late answers are known.
     stop: u64,
     pub(super) stack: Stack,
@@ -136,8 +151,8 @@ pub(super) struct State<'s> {
     pub(super) exit: Option<i64>,
     /// How the script failed, for those who come later.
     pub(super) failure: Option<String>,
-    pub(super) suspend: bool,
-    pub(super) redraw: bool,
+    /// What the loop is to do with the terminal.
+    pub(super) wish: Option<Wish>,
 }
 
 impl<'s> State<'s> {
@@ -146,6 +161,7 @@ impl<'s> State<'s> {
         program: Program,
         messages: mpsc::Sender<Message>,
         gathered: Arc<Gathered>,
+        changes: Arc<Changes>,
         size: (usize, usize),
     ) -> Result<Self, String> {
         let control = session.control().clone();
@@ -157,7 +173,10 @@ impl<'s> State<'s> {
             messages,
             questions,
             gathered,
+            changes,
             run: Run::Running,
+            steps: VecDeque::new(),
+            steps_on: false,
             stop: 0,
             stack: Stack::default(),
             frames: Position::default(),
@@ -181,8 +200,7 @@ impl<'s> State<'s> {
             size,
             exit: None,
             failure: None,
-            suspend: false,
-            redraw: true,
+            wish: None,
         };
         state.set_errors(Errors::Uncaught);
         state.show_main_script();
@@ -254,16 +272,16 @@ impl<'s> State<'s> {
             Message::Resized(size) => self.size = size,
             Message::Printed => self.log.take(&self.gathered),
             Message::TablesChanged => {
-                self.source.reload(&self.control);
+                let reloaded = self.changes.take();
+                if self.source.source.as_ref().is_some_and(|shown| reloaded.contains(shown)) {
+                    self.source.reload(&self.control);
+                }
                 self.refresh_marks();
             }
             Message::Core(event) => self.event(event),
             Message::Answered(answer) => {
                 self.questions.note_answer();
-                match answer {
-                    Some(answer) => self.answer(answer),
-                    None => self.log.say(Voice::Problem, "cancelled"),
-                }
+                self.answer(answer);
             }
             Message::Ended(outcome) => self.ended(outcome),
             Message::ExitCalled(code, parting) => {
@@ -273,7 +291,7 @@ impl<'s> State<'s> {
                 self.forget_stop();
             }
             Message::Signal(number) => self.exit = Some(128 + i64::from(number)),
-            Message::Continued => self.redraw = true,
+            Message::Continued => self.wish = Some(Wish::Redraw),
             Message::KeysEnded(error) => {
                 self.failure = Some(format!("cannot read keys: {error}"));
                 self.exit = Some(EXIT_ERROR);
@@ -286,6 +304,12 @@ impl<'s> State<'s> {
             Event::Stopped(reason) => {
                 self.stop += 1;
                 self.waits_for = None;
+                let next = self.steps.pop_front().filter(|_| reason == StopReason::Step);
+                if let Some(how) = next {
+                    self.run = Run::Stopped(reason);
+                    return self.resume(how);
+                }
+                self.steps.clear();
                 if let StopReason::Exception(exception) = &reason {
                     self.log.say(Voice::Problem, &format!("error: {}", exception.message));
                 }
@@ -368,7 +392,8 @@ impl<'s> State<'s> {
             toggled: self.toggled.clone(),
             watches: watches.then(|| self.expressions.clone()),
         };
-        self.questions.ask(move |inspector| Answer::Looked(look::look(inspector, wanted)));
+        let ask = |inspector: &Inspector<'_>| Answer::Looked(look::look(inspector, wanted));
+        self.questions.ask(Answer::Looked(None), ask);
     }
 
     /// Looks at the same frame: values have changed.
@@ -392,6 +417,7 @@ impl<'s> State<'s> {
 
     fn forget_stop(&mut self) {
         self.stop += 1;
+        self.steps.clear();
         self.stack = Stack::default();
         self.variables.rows.clear();
         for row in &mut self.watches.rows {

@@ -14,7 +14,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
     mem::MaybeUninit,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, FromRawFd as _},
     sync::{
         Once, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -60,19 +60,14 @@ impl Terminal {
     pub(super) fn take() -> io::Result<Self> {
         // Keys are read from there, since standard input is to be the script's.
         OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-        let original = match ORIGINAL.get() {
-            Some(original) => original,
-            None => {
-                let noted = Original::note()?;
-                ORIGINAL.get_or_init(|| noted)
-            }
-        };
+        let noted = Original::note()?;
+        let original = ORIGINAL.get_or_init(|| noted);
         give_back_at_the_end();
         // SAFETY: a descriptor that is open as long as the process lives.
         let screen = unsafe { File::from_raw_fd(copy(original.tty)?) };
         let mut terminal = Self { screen, written: Vec::new() };
         MOVED.store(true, Ordering::SeqCst);
-        replace(File::open("/dev/null")?.into(), libc::STDIN_FILENO)?;
+        replace(&File::open("/dev/null")?, libc::STDIN_FILENO)?;
         terminal.redirect(Stream::Stdout, libc::STDOUT_FILENO)?;
         // A log in a file stays one.
         // SAFETY: asks about a number.
@@ -88,14 +83,13 @@ impl Terminal {
         // SAFETY: the array has room for both.
         check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
         // SAFETY: both are ours alone.
-        let (reader, writer) =
-            unsafe { (File::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
-        replace(writer, number)?;
+        let (reader, writer) = unsafe { (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1])) };
+        replace(&writer, number)?;
         self.written.push((stream, reader));
         Ok(())
     }
 
-    /// Makes the terminal ours, again after [`give_back_for_now`].
+    /// Makes the terminal ours, again after [`suspend`].
     pub(super) fn enter(&mut self) -> io::Result<()> {
         let Some(original) = ORIGINAL.get() else { return Ok(()) };
         let mut settings = original.settings;
@@ -124,14 +118,6 @@ impl Terminal {
 
     pub(super) fn write(&mut self, text: &str) -> io::Result<()> {
         self.screen.write_all(text.as_bytes())
-    }
-
-    /// Stops the process, as Ctrl-Z does elsewhere; returns when it goes on.
-    pub(super) fn suspend(&mut self) -> io::Result<()> {
-        leave_screen();
-        // SAFETY: its default action stops the whole process.
-        unsafe { libc::raise(libc::SIGTSTP) };
-        self.enter()
     }
 }
 
@@ -167,6 +153,14 @@ pub(crate) fn give_back() {
             unsafe { libc::dup2(stream, number) };
         }
     }
+}
+
+/// Gives the terminal back and stops the process, as Ctrl-Z does elsewhere;
+/// returns when it goes on.
+pub(super) fn suspend() {
+    leave_screen();
+    // SAFETY: its default action stops the whole process.
+    unsafe { libc::raise(libc::SIGTSTP) };
 }
 
 /// Leaves the alternate screen; the standard streams stay where they are.
@@ -245,7 +239,7 @@ fn copy(number: c_int) -> io::Result<c_int> {
 }
 
 /// Puts a file in the place of a standard stream.
-fn replace(file: OwnedFd, number: c_int) -> io::Result<()> {
+fn replace(file: &File, number: c_int) -> io::Result<()> {
     // SAFETY: both are open descriptors.
     check(unsafe { libc::dup2(file.as_raw_fd(), number) }).map(drop)
 }

@@ -451,6 +451,9 @@ fn a_script_can_be_run_again() {
     terminal.shows(&["started again", "main.lua:1  entry"]);
     terminal.press(&["c"]);
     terminal.shows(&["main.lua:9  breakpoint"]);
+    // Keys that come faster than the steps end are not lost.
+    terminal.press(&["n", "n", "n"]);
+    terminal.shows(&["main.lua:9  breakpoint"]);
     terminal.press(&["b", "F11"]);
     terminal.shows(&["▶  3   basket", "main.lua:3  step"]);
     terminal.press(&["c"]);
