@@ -3,8 +3,12 @@
 use std::{
     net::Ipv4Addr,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
+    time::Duration,
 };
 
 use super::*;
@@ -146,6 +150,46 @@ fn a_kernel_that_starts_again_is_never_taken_for_the_dead_one() {
                 fs::rename(pid_path.with_extension("kept"), &pid_path).unwrap();
             }
         }
+    });
+}
+
+/// Long enough for whoever does not wait for the lock to be done without it.
+const A_WHILE: Duration = Duration::from_millis(200);
+
+#[test]
+fn nothing_is_removed_while_somebody_writes() {
+    let (_home, places) = places();
+    let path = places.connection_file("a").unwrap();
+    // Of a kernel that is dead.
+    std::mem::forget(connection(&places, "a", 9555).publish(&path).unwrap());
+    let writing = lock(path.parent().unwrap()).unwrap();
+    let (sender, discovered) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| sender.send(discover(&places)).unwrap());
+        discovered.recv_timeout(A_WHILE).unwrap_err();
+        // It has seen the stale file. Now a kernel starts under the same id.
+        let _pid_file = PidFile::claim(&places.pid_file("a").unwrap()).unwrap();
+        drop(writing);
+        let found = discovered.recv().unwrap();
+        assert!(found.live.len() == 1 && found.stale.is_empty(), "{found:?}");
+        assert!(path.exists());
+    });
+}
+
+#[test]
+fn nothing_is_written_while_somebody_removes() {
+    let (_home, places) = places();
+    let path = places.connection_file("a").unwrap();
+    let removing = lock(path.parent().unwrap()).unwrap();
+    let (sender, published) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| sender.send(connection(&places, "a", 9555).publish(&path)).unwrap());
+        published.recv_timeout(A_WHILE).unwrap_err();
+        assert!(!path.exists());
+        drop(removing);
+        let file = published.recv().unwrap().unwrap();
+        assert!(path.exists());
+        drop(file);
     });
 }
 
