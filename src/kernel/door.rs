@@ -13,6 +13,7 @@ use std::{
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
+    os::fd::AsFd as _,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -20,7 +21,7 @@ use std::{
 
 use serde_json::json;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest, unix::AsyncFd},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, oneshot},
     task::{JoinHandle, JoinSet},
@@ -256,7 +257,12 @@ impl Hall {
             Err(why) => return self.refuse(tcp, Some(protocol), &why).await,
         };
         let _open = self.kernel.metrics().traffic(protocol).opened();
-        serve(Stream::new(tcp, bytes, opened, self.kernel.clone(), protocol), client).await;
+        let vanished = vanished(&tcp);
+        let stream = Stream::new(tcp, bytes, opened, self.kernel.clone(), protocol);
+        tokio::select! {
+            () = serve(stream, client) => {}
+            () = vanished => tracing::debug!(%peer, "a client has vanished"),
+        }
     }
 
     /// Turns a client away with one line, in its own protocol if that is HTTP.
@@ -300,6 +306,30 @@ fn prepare(tcp: &TcpStream) {
         .and_then(|()| socket2::SockRef::from(tcp).set_tcp_keepalive(&keepalive));
     if let Err(error) = prepared {
         tracing::debug!(%error, "cannot prepare a connection");
+    }
+}
+
+/// Waits until the other side has reset the connection.
+///
+/// Reading does not tell after the other side has closed its half: a client that
+/// waits for its last answers and one that was killed look the same, until a
+/// probe finds that nobody is there.
+fn vanished(tcp: &TcpStream) -> impl Future<Output = ()> + Send + 'static {
+    let watched = tcp
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(|socket| AsyncFd::with_interest(socket, Interest::ERROR));
+    async move {
+        match watched {
+            Ok(socket) => {
+                // Fails only if the runtime ends.
+                let _ = socket.ready(Interest::ERROR).await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a connection is not watched");
+                std::future::pending().await
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use llmspell::{
     config::Secret,
-    kernel::{Kernel, KernelOptions, clients::Protocol},
+    kernel::{Kernel, KernelOptions, LiveOptions, clients::Protocol},
     protocols::repl::{self, ServeOptions},
 };
 use tokio::{
@@ -24,8 +24,8 @@ use crate::{
 
 fn kernel(token: Option<&str>) -> Kernel {
     let token = token.map(|token| Secret::new(token.to_owned()));
-    Kernel::new(KernelOptions { id: "k".into(), max_clients: 10, token, ..Default::default() })
-        .unwrap()
+    let live = LiveOptions { max_clients: 10, ..Default::default() };
+    Kernel::new(KernelOptions { id: "k".into(), live, token, ..Default::default() }).unwrap()
 }
 
 fn run<T>(test: impl Future<Output = T>) -> T {
