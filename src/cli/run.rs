@@ -154,6 +154,9 @@ fn execute(
         process::end_with_parent();
     }
     let session = Session::start(options).map_err(|message| anyhow!(message))?;
+    if limits.output_to_debugger {
+        session.control().expect_debugger();
+    }
     // Before anybody can know that the process is there.
     let interrupts = stop_on_signals(&session)?;
     if let Some(port) = limits.dap {

@@ -1,5 +1,5 @@
-//! `pcall`, `xpcall`, `coroutine.resume` and `coroutine.wrap`, with the same
-//! results as Lua's own and three things more: errors are seen where they are
+//! `pcall`, `xpcall`, and the `resume`, `wrap` and `close` of coroutines, with the
+//! same results as Lua's own and three things more: errors are seen where they are
 //! thrown, the running coroutine is known, and nothing catches the end of the
 //! program.
 //!
@@ -36,6 +36,7 @@ pub(super) unsafe fn install(l: *mut lua_State) {
         ffi::lua_getfield(l, -1, c"coroutine".as_ptr());
         raw::set_function(l, -1, c"resume", resume);
         raw::set_function(l, -1, c"wrap", wrap);
+        raw::set_function(l, -1, c"close", close);
         ffi::lua_pop(l, 2);
     }
 }
@@ -120,13 +121,7 @@ unsafe fn unwind_further(core: &Core, l: *mut lua_State) -> ! {
 unsafe extern "C-unwind" fn resume(l: *mut lua_State) -> c_int {
     // SAFETY: called by Lua.
     unsafe {
-        let co = ffi::lua_tothread(l, 1);
-        if co.is_null() {
-            let given = ffi::luaL_typename(l, 1);
-            let message = c"coroutine expected, got %s".as_ptr();
-            let message = ffi::lua_pushfstring(l, message, given);
-            return ffi::luaL_argerror(l, 1, message);
-        }
+        let co = check_coroutine(l);
         let count = ffi::lua_gettop(l) - 1;
         if let Ok(results) = transfer::<false>(l, co, count, 1) {
             return results + 1;
@@ -134,6 +129,71 @@ unsafe extern "C-unwind" fn resume(l: *mut lua_State) -> c_int {
         ffi::lua_pushboolean(l, 0);
         ffi::lua_insert(l, -2);
         2
+    }
+}
+
+/// The coroutine that is the first argument; an error if it is none.
+unsafe fn check_coroutine(l: *mut lua_State) -> *mut lua_State {
+    // SAFETY: called by functions that Lua has called.
+    unsafe {
+        let co = ffi::lua_tothread(l, 1);
+        if co.is_null() {
+            let given = ffi::luaL_typename(l, 1);
+            let message = c"coroutine expected, got %s".as_ptr();
+            let message = ffi::lua_pushfstring(l, message, given);
+            ffi::luaL_argerror(l, 1, message);
+        }
+        co
+    }
+}
+
+/// `coroutine.close (co)`
+unsafe extern "C-unwind" fn close(l: *mut lua_State) -> c_int {
+    // SAFETY: called by Lua.
+    unsafe {
+        let co = check_coroutine(l);
+        let is_running = co == l;
+        let mut record = std::mem::zeroed();
+        // One that resumes others has frames, and no other status.
+        if is_running
+            || ffi::lua_status(co) == ffi::LUA_OK && ffi::lua_getstack(co, 0, &raw mut record) != 0
+        {
+            let what = if is_running { c"running" } else { c"normal" };
+            return ffi::luaL_error(l, c"cannot close a %s coroutine".as_ptr(), what.as_ptr());
+        }
+        let status = close_under::<false>(l, co);
+        ffi::lua_pushboolean(l, c_int::from(status == ffi::LUA_OK));
+        if status == ffi::LUA_OK {
+            return 1;
+        }
+        ffi::lua_xmove(co, l, 1);
+        if let Some(core) = current().filter(|core| core.must_unwind()) {
+            unwind_further(core, l);
+        }
+        2
+    }
+}
+
+/// Closes the variables of `co`, which runs meanwhile. An error object, if that
+/// is what is returned, is on top of its stack.
+///
+/// # Safety
+/// Called from a C function of `l`; nobody may be running `co`.
+unsafe fn close_under<const WRAPS: bool>(l: *mut lua_State, co: *mut lua_State) -> c_int {
+    // SAFETY: as in `transfer`; `lua_closethread` catches everything, too.
+    unsafe {
+        let core = current();
+        let link = Link { running: co, previous: head(), wraps: WRAPS };
+        set_head(&raw const link);
+        if let Some(core) = core.filter(|core| core.armed.get() || core.attention() != 0) {
+            core.arm_resumed(co);
+        }
+        let status = ffi::lua_closethread(co, l);
+        set_head(link.previous);
+        if let Some(core) = core.filter(|core| core.is_news_to(l)) {
+            core.resumed(l, co);
+        }
+        status
     }
 }
 
@@ -163,7 +223,7 @@ unsafe extern "C-unwind" fn call_wrapped(l: *mut lua_State) -> c_int {
         let in_coroutine = ffi::lua_status(co);
         if in_coroutine != ffi::LUA_OK && in_coroutine != ffi::LUA_YIELD {
             // Its to-be-closed variables may replace the error.
-            status = ffi::lua_closethread(co, l);
+            status = close_under::<true>(l, co);
             ffi::lua_xmove(co, l, 1);
         }
         if status != ffi::LUA_ERRMEM && ffi::lua_type(l, -1) == ffi::LUA_TSTRING {

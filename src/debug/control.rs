@@ -138,6 +138,12 @@ impl Control {
         Pilot { shared: Arc::clone(&self.shared) }
     }
 
+    /// A debugger is on its way, and alone can tell the user how programs end:
+    /// those that wait for it do so also where they cannot be compiled.
+    pub fn expect_debugger(&self) {
+        self.shared.expected.store(true, Ordering::SeqCst);
+    }
+
     /// Makes `os.exit` end the program that calls it, not the process.
     pub fn contain_exit(&self) {
         self.shared.contain_exit.store(true, Ordering::SeqCst);

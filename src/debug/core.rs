@@ -14,7 +14,7 @@ use std::{
     ptr,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, Ordering, compiler_fence},
     },
     time::{Duration, Instant},
 };
@@ -130,6 +130,9 @@ pub(super) fn head() -> *const Link {
 #[inline]
 pub(super) fn set_head(link: *const Link) {
     HEAD.set(link);
+    // A kick hooks the head. Who asks for kicks after this must not have asked
+    // before it.
+    compiler_fence(Ordering::SeqCst);
 }
 
 /// The state that runs; null where no VM lives on this thread.
@@ -338,7 +341,7 @@ impl Core {
     /// the program may stand still.
     pub(super) fn attend(&self, l: *mut lua_State) -> Verdict {
         loop {
-            self.shared.attention.fetch_and(!PENDING, Ordering::SeqCst);
+            self.shared.take_pending();
             if self.shared.stop_request().is_some() {
                 self.shared.attention.fetch_or(STOPPING, Ordering::SeqCst);
                 return Verdict::Unwind;
@@ -369,11 +372,13 @@ impl Core {
         self.shared.output.flush();
         let announce = Instant::now() + Duration::from_secs(1);
         let mut progress = None;
+        let evaluating = self.attention() & EVALUATING != 0;
+        let mut put_off = false;
         let waited = loop {
             if ready.load(Ordering::SeqCst) {
                 break Waited::Done;
             }
-            let evaluating = self.attention() & EVALUATING != 0;
+            put_off |= evaluating && self.shared.take_pending();
             if evaluating && self.evaluation_ended().is_some() {
                 break Waited::Stopped;
             }
@@ -401,7 +406,10 @@ impl Core {
             }
         };
         self.report_progress(progress, title, ProgressPhase::End);
-        if self.attention() & EVALUATING == 0 {
+        if put_off {
+            self.shared.attention.fetch_or(PENDING, Ordering::SeqCst);
+        }
+        if !evaluating {
             // Breakpoints may have been set meanwhile.
             self.arm(l);
         }

@@ -20,7 +20,7 @@ use mlua::ffi::{self, lua_State};
 use crate::{
     debug::{
         breakpoints::Live,
-        core::{Core, Link, current, head, set_head},
+        core::{Core, Link, current, head, running, set_head},
         errors,
         render::Renderer,
         shared::EVALUATING,
@@ -170,22 +170,28 @@ impl Core {
         set_head(&raw const link);
         let mut results = 0;
         // SAFETY: by the caller's promise; `lua_resume` catches everything.
-        let status = unsafe { ffi::lua_resume(co, ptr::null_mut(), count, &raw mut results) };
+        let status = unsafe {
+            let status = ffi::lua_resume(co, ptr::null_mut(), count, &raw mut results);
+            if status == ffi::LUA_YIELD {
+                // Here: what this closes is part of the evaluation.
+                ffi::lua_closethread(co, ptr::null_mut());
+            }
+            status
+        };
         set_head(link.previous);
         self.frame.set(before.0);
         if !nested {
             self.deadline.set(before.1);
             self.evaluation_over.set(false);
             self.shared.attention.fetch_and(!EVALUATING, Ordering::SeqCst);
+            // Kicks have hooked the coroutine that is over.
+            self.heed(running());
         }
         // SAFETY: an error object or results are on top.
         unsafe {
             match status {
                 ffi::LUA_OK => Ok(results),
-                ffi::LUA_YIELD => {
-                    ffi::lua_closethread(co, ptr::null_mut());
-                    Err("attempt to yield from the debugger".to_owned())
-                }
+                ffi::LUA_YIELD => Err("attempt to yield from the debugger".to_owned()),
                 _ => {
                     ffi::lua_checkstack(co, 20);
                     errors::name_native_error(co);

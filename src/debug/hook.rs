@@ -20,7 +20,10 @@
 use std::{
     ffi::c_int,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Once,
+    sync::{
+        Once,
+        atomic::{Ordering, compiler_fence},
+    },
 };
 
 use mlua::ffi::{self, lua_Debug, lua_State};
@@ -81,6 +84,10 @@ unsafe fn is_nothing(l: *mut lua_State, record: &lua_Debug) -> bool {
             if flags & (LINES | ENTRY) == 0 {
                 if state.hookmask & LINE != 0 {
                     state.hookmask = CALL | RETURN;
+                    // A kick in between has set another hook, whose mask this
+                    // was.
+                    compiler_fence(Ordering::SeqCst);
+                    return (&raw const state.basehookcount).read_volatile() == core.epoch.get();
                 }
                 return true;
             }
@@ -126,10 +133,11 @@ unsafe fn attend_event(l: *mut lua_State, record: &lua_Debug) {
         };
         let (event, line) = (record.event, record.currentline);
         if core.settles(l, event) || is_nothing(l, record) {
+            core.heed(l);
             return;
         }
         match catch_unwind(AssertUnwindSafe(|| core.event(l, event, line))) {
-            Ok(Raise::Nothing) => {}
+            Ok(Raise::Nothing) => core.heed(l),
             Ok(Raise::Stop) => raise_stop(l),
             Ok(Raise::EvaluationOver(why)) => {
                 ffi::lua_pushstring(l, why.as_ptr());
@@ -242,6 +250,15 @@ impl Core {
         }
         // Somebody kicked in between: the signal's hook must not be lost.
         if self.attention() & PENDING != 0 {
+            kick_hook(l);
+        }
+    }
+
+    /// To be called where `l` may go on after its hook was changed, or after
+    /// kicks have hooked another state: one that nobody has looked at yet must
+    /// find its hook.
+    pub(super) fn heed(&self, l: *mut lua_State) {
+        if self.attention() & (PENDING | EVALUATING) == PENDING {
             kick_hook(l);
         }
     }
@@ -374,4 +391,17 @@ pub(super) fn handle_kicks() {
         libc::sigemptyset(&raw mut action.sa_mask);
         libc::sigaction(libc::SIGURG, &raw const action, std::ptr::null_mut());
     });
+}
+
+/// Does some work during which the handler does not run on this thread.
+pub(super) fn hold_kicks(work: impl FnOnce()) {
+    // SAFETY: both sets are filled in before they are read; nothing here fails.
+    unsafe {
+        let (mut kicks, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigemptyset(&raw mut kicks);
+        libc::sigaddset(&raw mut kicks, libc::SIGURG);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const kicks, &raw mut before);
+        work();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+    }
 }

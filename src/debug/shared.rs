@@ -133,6 +133,8 @@ pub(super) struct Shared {
     pub(super) cancel_progress: AtomicU32,
     /// The debugger has said `configurationDone`.
     pub(super) configured: AtomicBool,
+    /// See [`crate::debug::Control::expect_debugger`].
+    pub(super) expected: AtomicBool,
     /// A debugger left and asked for the program to stay stopped.
     pub(super) held: AtomicBool,
     /// The debugger only listens: nothing stops the program.
@@ -191,6 +193,7 @@ impl Shared {
             cancel_evaluation: AtomicBool::new(false),
             cancel_progress: AtomicU32::new(0),
             configured: AtomicBool::new(false),
+            expected: AtomicBool::new(false),
             held: AtomicBool::new(false),
             passive: AtomicBool::new(false),
             stopped_before: AtomicBool::new(false),
@@ -365,7 +368,9 @@ impl Shared {
         lock(&self.mailbox).letters.pop_front()
     }
 
-    /// Waits until somebody kicks, or until `deadline`.
+    /// Waits until there is something to look at, or until `deadline`. That stays
+    /// to be looked at: [`PENDING`] is cleared by whoever looks, and if nobody
+    /// does before the program goes on, the hook must be there to do it.
     pub(super) fn wait(&self, deadline: Option<Instant>) {
         let mut mailbox = lock(&self.mailbox);
         mailbox.waiting = true;
@@ -382,7 +387,12 @@ impl Shared {
                 self.arrived.wait_timeout(mailbox, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         mailbox.waiting = false;
-        self.attention.fetch_and(!PENDING, Ordering::SeqCst);
+    }
+
+    /// To be called before looking at *everything* that a kick may be about;
+    /// whether there was one.
+    pub(super) fn take_pending(&self) -> bool {
+        self.attention.fetch_and(!PENDING, Ordering::SeqCst) & PENDING != 0
     }
 
     /// Whether a front end is there that the program may stop for.

@@ -139,6 +139,8 @@ impl Core {
         let shared = &self.shared;
         let handles = Handles::default();
         loop {
+            // What is not for a program that stands still is news afterwards.
+            shared.take_pending();
             if shared.stop_request().is_some() {
                 return None;
             }

@@ -6,7 +6,7 @@ use std::{
     ptr,
     sync::{
         Arc,
-        atomic::AtomicBool,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     time::Duration,
@@ -80,8 +80,8 @@ impl Vm {
         enter_thread(&core, &base);
         let vm = Self { core, lua: Some(lua), _base: base };
         vm.install(options).map_err(|error| error.to_string())?;
-        vm.core.shared.enter_thread();
         hook::handle_kicks();
+        vm.core.shared.enter_thread();
         Ok(vm)
     }
 
@@ -152,11 +152,11 @@ impl Vm {
         let core = &self.core;
         // A request to end it may have come already: its debugger is fast.
         core.refresh();
-        let waits = program.wait_for_debugger;
-        let outcome = loading::compile(core, program).and_then(|()| {
-            if waits {
-                core.wait_for_debugger(core.main)?;
-            }
+        let compiled = loading::compile(core, program);
+        let expected = core.shared.expected.load(Ordering::SeqCst);
+        let waits = program.wait_for_debugger && (compiled.is_ok() || expected);
+        let waited = if waits { core.wait_for_debugger(core.main) } else { Ok(()) };
+        let outcome = waited.and(compiled).and_then(|()| {
             if let Some(request) = core.shared.stop_request() {
                 return Err(Failure::Stopped(request));
             }
@@ -258,9 +258,12 @@ impl Watchdog {
 impl Drop for Vm {
     fn drop(&mut self) {
         self.core.forget_compiled();
-        // Finalizers may write.
-        drop(self.lua.take());
-        self.core.shared.output.flush();
-        leave_thread();
+        // Kicks must not touch what is being freed; they are for the next VM.
+        hook::hold_kicks(|| {
+            // Finalizers may write.
+            drop(self.lua.take());
+            self.core.shared.output.flush();
+            leave_thread();
+        });
     }
 }

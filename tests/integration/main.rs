@@ -39,6 +39,7 @@ mod variables;
 
 mod adapter;
 mod fuzz;
+mod kicks;
 mod protocol;
 
 mod debug_api;
