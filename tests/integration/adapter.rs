@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     dap_client::DapClient,
-    lab::{Lab, PATIENCE, connect, llmspell},
+    lab::{Lab, PATIENCE, connect, connect_with, llmspell},
 };
 
 fn adapter() -> DapClient {
@@ -248,6 +248,23 @@ fn a_syntax_error_is_told_and_ends_the_program() {
     assert!(stderr.contains("main.lua:1:"), "{stderr}");
     client.request("disconnect", Value::Null);
     assert_eq!(client.expect_exit(), Some(0));
+}
+
+#[test]
+fn a_syntax_error_is_told_to_an_adapter_that_takes_its_time() {
+    let mut program = connect_with("local = 1", &["--wait", "--output-to-debugger"]);
+    for _ in 0..5 {
+        // Runs to its end; so would the program, if it did not wait.
+        Lab::new().run("for i = 1, 1e6 do end", &[]);
+    }
+    program.initialize();
+    let launch = program.send("launch", json!({}));
+    program.expect_event("initialized");
+    program.request("configurationDone", Value::Null);
+    program.answer(launch).unwrap();
+    program.ends_with(1);
+    let stderr = program.output_of("stderr");
+    assert!(stderr.contains("main.lua:1:"), "{stderr}");
 }
 
 #[test]

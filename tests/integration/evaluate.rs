@@ -113,6 +113,18 @@ fn what_takes_too_long_is_ended() {
 }
 
 #[test]
+fn what_an_evaluation_closes_is_ended_with_it() {
+    let mut debugged = stopped();
+    let expression = "(function()
+        local c <close> = setmetatable({}, { __close = loop })
+        coroutine.yield()
+    end)()";
+    let error = debugged.try_evaluate(expression, "watch").unwrap_err();
+    assert_eq!(error, "attempt to yield from the debugger");
+    ends(debugged, "1\tsuspended");
+}
+
+#[test]
 fn a_coroutine_of_the_script_may_be_resumed() {
     let mut debugged = stopped();
     assert_eq!(debugged.evaluate("select(2, coroutine.resume(co))"), "\"in coroutine\"");
