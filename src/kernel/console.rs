@@ -111,7 +111,7 @@ pub(super) fn command(
         }
         ".debug" => Err("usage: .debug on, or .debug off".to_owned()),
         ".pause" => {
-            if control.state() != RunState::Running {
+            if !session.can_pause() {
                 return Err("nothing runs".to_owned());
             }
             kernel.set_pilot(client, &session.name, true)?;

@@ -266,6 +266,17 @@ impl KernelSession {
         running.is_some()
     }
 
+    /// Whether something runs that does not stand still. What has only begun
+    /// (it is being compiled) can be paused, too: at its first line.
+    pub(super) fn can_pause(&self) -> bool {
+        let begun = lock(&self.running).is_some();
+        match self.control.state() {
+            RunState::Running => true,
+            RunState::Idle => begun,
+            RunState::Waiting | RunState::Stopped | RunState::Finished => false,
+        }
+    }
+
     /// As [`KernelSession::interrupt`], if it works for this client.
     pub(super) fn interrupt_for(&self, client: &ClientState) {
         let is_its = lock(&self.running).as_ref().is_some_and(|it| it.job.client.id == client.id);
