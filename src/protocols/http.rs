@@ -20,7 +20,7 @@ mod wire;
 use std::{
     convert::Infallible,
     future::poll_fn,
-    pin::pin,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -137,13 +137,16 @@ where
         .max_header_size(LONGEST_HEAD)
         .half_close(true)
         .serve_connection(TokioIo::new(wire), service);
-    let result = tokio::select! {
-        result = poll_fn(|context| http.poll_without_shutdown(context)) => result,
-        () = end(client) => {
-            Pin::new(&mut http).graceful_shutdown();
-            let rest = pin!(poll_fn(|context| http.poll_without_shutdown(context)));
-            timeout(FAREWELL, rest).await.ok()?
-        }
+    let ended = tokio::select! {
+        result = poll_fn(|context| http.poll_without_shutdown(context)) => Some(result),
+        () = end(client) => None,
+    };
+    let result = if let Some(result) = ended {
+        result
+    } else {
+        Pin::new(&mut http).graceful_shutdown();
+        let rest = poll_fn(|context| http.poll_without_shutdown(context));
+        timeout(FAREWELL, rest).await.ok()?
     };
     if let Err(error) = result {
         tracing::debug!(%error, "an HTTP connection ends early");
