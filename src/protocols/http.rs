@@ -62,7 +62,7 @@ impl Default for ServeOptions {
         Self {
             loopback: true,
             names: Vec::new(),
-            max_message: 64 << 20,
+            max_message: 16 << 20,
             ping: Duration::from_secs(30),
         }
     }
@@ -100,11 +100,12 @@ pub async fn serve(
     let Some((mut wire, rest)) = requests(Wire::new(stream), &client, &connection).await else {
         return;
     };
+    // Whoever sees the end of the connection may count on its place; and a
+    // WebSocket has a client of its own.
+    drop(client);
     if let Some(speaker) = connection.take_websocket() {
-        // It is that client from now on, and no other.
-        drop(client);
         let most = connection.options.max_message;
-        websocket::converse(wire, rest, &speaker, most, ping).await;
+        websocket::converse(wire, rest, speaker, most, ping).await;
         return;
     }
     if let Some(status) = wire.refused() {

@@ -6,7 +6,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use llmspell::{
     client::Connection,
     kernel::{
-        Kernel, KernelOptions,
+        Kernel, KernelOptions, LiveOptions,
         clients::Protocol,
         message::{
             Execute, Executed, Message, PublicationBody, Reply, ReplyBody, Request, RequestBody,
@@ -26,7 +26,7 @@ use tokio_tungstenite::{
 };
 
 use super::{connect, execute, get, kernel, run};
-use crate::kernel_process::KernelProcess;
+use crate::{kernel_process::KernelProcess, lab::Lab};
 
 /// Waits for the answer to a request.
 pub(super) async fn reply_to(connection: &Connection, msg_id: &str) -> Reply {
@@ -182,7 +182,9 @@ fn what_is_no_request_is_answered_and_forgiven() {
 
 #[test]
 fn what_cannot_be_forgiven_ends_the_connection_with_a_reason() {
-    let kernel = KernelProcess::start(crate::lab::llmspell(), &["-c", &small_messages()]);
+    let lab = Lab::new();
+    let config = lab.write("small.toml", "[kernel.limits]\nmax_message_size_mb = 1\n");
+    let kernel = kernel(&["-c", config.to_str().unwrap()]);
     run(async {
         let mut socket = raw(&kernel).await;
         socket.send(Frame::binary(vec![1, 2, 3])).await.unwrap();
@@ -205,13 +207,6 @@ fn what_cannot_be_forgiven_ends_the_connection_with_a_reason() {
         let connection = connect(&kernel).await;
         execute(&connection, "well", "return 1").await;
     });
-}
-
-/// A configuration with the smallest messages.
-fn small_messages() -> String {
-    let path = std::env::temp_dir().join(format!("llmspell-http-{}.toml", std::process::id()));
-    std::fs::write(&path, "[kernel.limits]\nmax_message_size_mb = 1\n").unwrap();
-    path.to_string_lossy().into_owned()
 }
 
 #[test]
@@ -344,7 +339,8 @@ fn who_is_not_there_is_told_what_to_do() {
 
 /// A kernel in this process, and a connection that it serves.
 fn served(options: ServeOptions) -> (Kernel, DuplexStream, tokio::task::JoinHandle<()>) {
-    let kernel = KernelOptions { id: "k".into(), max_clients: 10, ..KernelOptions::default() };
+    let live = LiveOptions { max_clients: 10, ..LiveOptions::default() };
+    let kernel = KernelOptions { id: "k".into(), live, ..KernelOptions::default() };
     let kernel = Kernel::new(kernel).unwrap();
     let (ours, theirs) = tokio::io::duplex(4096);
     let client = kernel.connect(Protocol::Http, "test").unwrap();
