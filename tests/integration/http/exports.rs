@@ -24,7 +24,7 @@ fn object<'a>(
     members
 }
 
-fn hex<'a>(value: &'a Value, length: usize) -> &'a str {
+fn hex(value: &Value, length: usize) -> &str {
     let text = value.as_str().expect("an id is text");
     assert!(
         text.len() == length && text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f')),
