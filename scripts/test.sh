@@ -50,6 +50,7 @@ install_packages() {
   need elpa-dap-mode emacs --batch --eval "(progn (require 'package) (package-initialize) (require 'dap-mode))"
   need nodejs command -v node
   need npm command -v npm
+  need prometheus command -v promtool
   need tmux command -v tmux
   need netcat-openbsd command -v nc.openbsd
   need netcat-traditional command -v nc.traditional

@@ -193,9 +193,12 @@ impl Kernel {
                  larger --max-clients"
             ));
         };
-        self.inner.touch();
-        let data = json!({ "client": state.id, "protocol": protocol, "peer": peer });
-        self.inner.events.record("client.connected", &Origin::default(), data);
+        // Whoever looks from outside neither keeps the kernel alive nor is news.
+        if protocol != Protocol::Http {
+            self.inner.touch();
+            let data = json!({ "client": state.id, "protocol": protocol, "peer": peer });
+            self.inner.events.record("client.connected", &Origin::default(), data);
+        }
         Ok(Client { kernel: self.clone(), state, number })
     }
 
@@ -452,9 +455,11 @@ impl Drop for Client {
                 inner.end_session(&session.name);
             }
         }
-        let data = json!({ "client": self.state.id });
-        inner.events.record("client.disconnected", &Origin::default(), data);
-        inner.touch();
+        if self.state.protocol != Protocol::Http {
+            let data = json!({ "client": self.state.id });
+            inner.events.record("client.disconnected", &Origin::default(), data);
+            inner.touch();
+        }
     }
 }
 

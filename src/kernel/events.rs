@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(kinds(EventQuery { since: Some(9), ..Default::default() }), "");
         let not_before = |time| EventQuery { not_before: Some(time), ..Default::default() };
         assert_eq!(kinds(not_before(SystemTime::UNIX_EPOCH)), "abc");
-        let tomorrow = SystemTime::now() + std::time::Duration::from_secs(86_400);
+        let tomorrow = SystemTime::now() + std::time::Duration::from_hours(24);
         assert_eq!(kinds(not_before(tomorrow)), "");
     }
 

@@ -20,7 +20,7 @@ mod wire;
 use std::{
     convert::Infallible,
     future::poll_fn,
-    pin::pin,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -62,7 +62,7 @@ impl Default for ServeOptions {
         Self {
             loopback: true,
             names: Vec::new(),
-            max_message: 64 << 20,
+            max_message: 16 << 20,
             ping: Duration::from_secs(30),
         }
     }
@@ -100,11 +100,12 @@ pub async fn serve(
     let Some((mut wire, rest)) = requests(Wire::new(stream), &client, &connection).await else {
         return;
     };
+    // Whoever sees the end of the connection may count on its place; and a
+    // WebSocket has a client of its own.
+    drop(client);
     if let Some(speaker) = connection.take_websocket() {
-        // It is that client from now on, and no other.
-        drop(client);
         let most = connection.options.max_message;
-        websocket::converse(wire, rest, &speaker, most, ping).await;
+        websocket::converse(wire, rest, speaker, most, ping).await;
         return;
     }
     if let Some(status) = wire.refused() {
@@ -137,13 +138,16 @@ where
         .max_header_size(LONGEST_HEAD)
         .half_close(true)
         .serve_connection(TokioIo::new(wire), service);
-    let result = tokio::select! {
-        result = poll_fn(|context| http.poll_without_shutdown(context)) => result,
-        () = end(client) => {
-            Pin::new(&mut http).graceful_shutdown();
-            let rest = pin!(poll_fn(|context| http.poll_without_shutdown(context)));
-            timeout(FAREWELL, rest).await.ok()?
-        }
+    let ended = tokio::select! {
+        result = poll_fn(|context| http.poll_without_shutdown(context)) => Some(result),
+        () = end(client) => None,
+    };
+    let result = if let Some(result) = ended {
+        result
+    } else {
+        Pin::new(&mut http).graceful_shutdown();
+        let rest = poll_fn(|context| http.poll_without_shutdown(context));
+        timeout(FAREWELL, rest).await.ok()?
     };
     if let Err(error) = result {
         tracing::debug!(%error, "an HTTP connection ends early");

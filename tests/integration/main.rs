@@ -46,6 +46,7 @@ mod debug_api;
 mod debug_tui;
 mod docs;
 mod door;
+mod http;
 mod kernel_messages;
 mod line_repl;
 mod session;

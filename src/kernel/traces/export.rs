@@ -123,32 +123,27 @@ fn any_value(value: &Value) -> Value {
 /// Events on one track must lie one within the other, and cells wait while others
 /// run: so each session has as many tracks as it has had requests at a time.
 pub fn chrome(source: &Source<'_>, traces: &[Trace]) -> Value {
-    let mut tracks = Tracks::default();
+    let mut lanes = Tracks::default();
     let mut events = Vec::new();
     for trace in traces {
         let Some(root) = trace.spans.first() else { continue };
         let session = root.attributes.iter().find(|(name, _)| *name == SESSION);
         let session = session.and_then(|(_, value)| value.as_str()).unwrap_or("kernel");
-        let track = tracks.take(session, trace);
+        let track = lanes.take(session, trace);
         events.extend(trace.spans.iter().map(|span| chrome_event(source, trace, span, track)));
     }
     // Those that begin together: the longer one first, as it holds the other.
     events.sort_by_key(|(start, end, _)| (*start, std::cmp::Reverse(*end)));
     let name = format!("llmspell {}", source.kernel);
     let mut all = vec![metadata(source, 0, "process_name", &name)];
-    for (number, track) in (1..).zip(&tracks.tracks) {
+    for (number, track) in (1..).zip(&lanes.tracks) {
         all.push(metadata(source, number, "thread_name", &track.name));
     }
     all.extend(events.into_iter().map(|(_, _, event)| event));
     json!({ "traceEvents": all, "displayTimeUnit": "ms" })
 }
 
-fn chrome_event(
-    source: &Source<'_>,
-    trace: &Trace,
-    span: &Span,
-    track: usize,
-) -> (u64, u64, Value) {
+fn chrome_event(source: &Source<'_>, trace: &Trace, span: &Span, tid: usize) -> (u64, u64, Value) {
     let mut args: Map<_, _> =
         span.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     args.insert("msg_id".to_owned(), json!(trace.msg_id));
@@ -162,7 +157,7 @@ fn chrome_event(
         "ph": "B",
         "ts": micros(start),
         "pid": source.pid,
-        "tid": track,
+        "tid": tid,
         "args": args,
     });
     let end = span.end.map_or(u64::MAX, |end| unix_nanos(end).max(start));

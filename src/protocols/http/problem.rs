@@ -2,7 +2,7 @@
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
@@ -16,12 +16,12 @@ pub(super) struct Problem {
     status: StatusCode,
     detail: String,
     more: Map<String, Value>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode) -> Self {
-        Self { status, detail: String::new(), more: Map::new(), headers: HeaderMap::new() }
+        Self { status, detail: String::new(), more: Map::new(), headers: Vec::new() }
     }
 
     /// Says why, and what to do.
@@ -38,7 +38,7 @@ impl Problem {
 
     /// Adds a header field.
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 
@@ -76,10 +76,9 @@ impl Problem {
             document.len()
         );
         for (name, value) in &super::answer::ALWAYS {
-            answer += &format!("{name}: {value}\r\n");
+            answer.extend([name.as_str(), ": ", value, "\r\n"]);
         }
-        answer += "\r\n";
-        answer += &document;
+        answer.extend(["\r\n", &document]);
         answer.into_bytes()
     }
 }
@@ -88,7 +87,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.document()));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        response
+            .headers_mut()
+            .extend(self.headers.into_iter().map(|(name, value)| (Some(name), value)));
         response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM_JSON);
         response
     }

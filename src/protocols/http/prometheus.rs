@@ -3,7 +3,10 @@
 //! The two differ in little: OpenMetrics names a counter's family without
 //! `_total`, wants units said, and wants an end.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -136,12 +139,12 @@ impl Page {
         self.counter("llmspell_cpu_seconds_total", help, seconds(usage.cpu));
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: impl ToString) {
+    fn gauge(&mut self, name: &str, help: &str, value: impl fmt::Display) {
         self.family(name, Kind::Gauge, help);
         self.sample(name, &[], value);
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: impl ToString) {
+    fn counter(&mut self, name: &str, help: &str, value: impl fmt::Display) {
         self.family(name, Kind::Counter, help);
         self.sample(name, &[], value);
     }
@@ -156,21 +159,21 @@ impl Page {
             Kind::Gauge => "gauge",
             Kind::Summary => "summary",
         };
-        let mut text = format!("# HELP {family} {help}\n# TYPE {family} {kind}\n");
+        // A string takes everything.
+        let _ = writeln!(self.text, "# HELP {family} {help}\n# TYPE {family} {kind}");
         let unit = family.rsplit('_').next().filter(|unit| ["seconds", "bytes"].contains(unit));
         if let Some(unit) = unit.filter(|_| self.open_metrics) {
-            text += &format!("# UNIT {family} {unit}\n");
+            let _ = writeln!(self.text, "# UNIT {family} {unit}");
         }
-        self.text += &text;
     }
 
-    fn sample(&mut self, name: &str, labels: Labels<'_>, value: impl ToString) {
+    fn sample(&mut self, name: &str, labels: Labels<'_>, value: impl fmt::Display) {
         let pairs: Vec<_> =
             labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
         let pairs =
             if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) };
         // A string takes everything.
-        let _ = writeln!(self.text, "{name}{pairs} {}", value.to_string());
+        let _ = writeln!(self.text, "{name}{pairs} {value}");
     }
 }
 

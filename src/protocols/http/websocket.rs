@@ -122,7 +122,7 @@ enum Ending {
 pub(super) async fn converse<S>(
     wire: Wire<S>,
     rest: Bytes,
-    client: &Client,
+    client: Client,
     max_message: usize,
     ping: Duration,
 ) where
@@ -135,14 +135,15 @@ pub(super) async fn converse<S>(
         .write_buffer_size(READ_BUFFER);
     let rest = rest.to_vec();
     let socket = WebSocketStream::from_partially_read(wire, rest, Role::Server, Some(config)).await;
-    let traffic = client.kernel().metrics().traffic(Protocol::WebSocket);
+    let kernel = client.kernel().clone();
+    let traffic = kernel.metrics().traffic(Protocol::WebSocket);
     let _open = traffic.opened();
     let (mut sink, mut source) = socket.split();
     // Pings since the client was last heard of.
     let missed = AtomicU32::new(0);
     let ending = tokio::select! {
-        ending = read(&mut source, client, traffic, &missed) => ending,
-        ending = write(&mut sink, client, traffic, &missed, ping) => ending,
+        ending = read(&mut source, &client, traffic, &missed) => ending,
+        ending = write(&mut sink, &client, traffic, &missed, ping) => ending,
     };
     let last = match ending {
         Ending::Ours(code, reason) => {
@@ -155,6 +156,8 @@ pub(super) async fn converse<S>(
             return;
         }
     };
+    // Whoever sees the end may count on its place.
+    drop(client);
     let farewell = async {
         match last {
             Some(frame) => sink.send(frame).await,

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 /// How long a client may take nothing of what is sent.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 /// How long to wait for the client's end of the connection.
 const LINGER: Duration = Duration::from_secs(1);
 /// Bytes of it to wait through.
