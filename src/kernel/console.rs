@@ -111,7 +111,8 @@ pub(super) fn command(
         }
         ".debug" => Err("usage: .debug on, or .debug off".to_owned()),
         ".pause" => {
-            if control.state() != RunState::Running {
+            // What has only just begun stops at its first line.
+            if session.is_idle() {
                 return Err("nothing runs".to_owned());
             }
             kernel.set_pilot(client, &session.name, true)?;

@@ -162,10 +162,9 @@ fn interrupt_and_pause_overtake() {
         until(&mut stream, "on\n").await;
         assert_eq!(end(stream, b"\xff\xf4").await, "Error: interrupted\n\"waits\"\n");
         let mut stream = connect(&kernel);
-        stream.write_all(b"i = 0 while i >= 0 do i = i + 1 end return 'out'\n").await.unwrap();
-        stream.write_all(b".pause\ni > 0\n").await.unwrap();
+        stream.write_all(b"go = true\nwhile go do end return 'out'\n.pause\ngo\n").await.unwrap();
         let answer = until(&mut stream, "stopped: pause at ").await;
-        let answer = answer + &end(stream, b"i = -1\n.continue\n").await;
+        let answer = answer + &end(stream, b"go = false\n.continue\n").await;
         assert!(answer.ends_with("\ntrue\n\"out\"\n"), "{answer}");
     });
 }
