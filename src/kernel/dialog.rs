@@ -9,9 +9,12 @@
 use std::collections::HashMap;
 
 use crate::{
-    kernel::message::{
-        Execute, Executed, Message, Publication, PublicationBody, Reply, ReplyBody, RequestBody,
-        Status, Stopped, StreamName,
+    kernel::{
+        console,
+        message::{
+            Execute, Executed, Message, Publication, PublicationBody, Reply, ReplyBody,
+            RequestBody, Status, Stopped, StreamName,
+        },
     },
     lua::syntax::{self, Completeness},
 };
@@ -114,6 +117,15 @@ pub fn is_whole(text: &str) -> bool {
         return true;
     };
     syntax::completeness(lua) != Completeness::Incomplete
+}
+
+/// The names of all dot-commands.
+pub fn command_names() -> impl Iterator<Item = &'static str> {
+    let names = console::HELP.lines().filter(|line| line.starts_with('.'));
+    let words = names.flat_map(str::split_whitespace).map(|word| word.trim_end_matches(','));
+    let mut last = "";
+    // `.session` has several lines.
+    words.filter(move |word| is_command(word) && *word != std::mem::replace(&mut last, word))
 }
 
 /// What a piece of text is, for those who color or part it.
