@@ -22,6 +22,7 @@ mod dice;
 #[path = "../support/kernel_process.rs"]
 mod kernel_process;
 mod lab;
+mod terminal;
 
 mod house;
 
@@ -47,4 +48,5 @@ mod docs;
 mod door;
 mod kernel_messages;
 mod line_repl;
+mod repl;
 mod session;
