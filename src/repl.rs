@@ -46,11 +46,11 @@ pub struct Options {
 ///
 /// # Errors
 /// If the kernel goes away, or the terminal cannot be used.
-pub fn run(link: Link, options: Options, runtime: &Handle) -> Result<u8, String> {
+pub fn run(link: Link, options: &Options, runtime: &Handle) -> Result<u8, String> {
     let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
     let greeting = runtime.block_on(link.greet())?;
-    let talk = Talk::start(link, &options, interactive, runtime)?;
-    if interactive { prompt::run(&talk, &options, &greeting) } else { piped::run(&talk) }
+    let talk = Talk::start(link, options, interactive, runtime)?;
+    if interactive { prompt::run(&talk, options, &greeting) } else { piped::run(&talk) }
 }
 
 /// What the prompt does itself.

@@ -100,7 +100,7 @@ fn prompt(link: Link, config: &Config, when: Color) -> anyhow::Result<ExitCode> 
         color_errors: when.on_stderr(),
         history: history(config),
     };
-    let code = repl::run(link, options, runtime.handle()).map_err(|message| anyhow!(message))?;
+    let code = repl::run(link, &options, runtime.handle()).map_err(|message| anyhow!(message))?;
     Ok(ExitCode::from(code))
 }
 

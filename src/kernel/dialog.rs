@@ -6,7 +6,7 @@
 //! a program that has stopped for this client answers nothing, and the next line
 //! is meant for the place where it stands. Nothing here waits or writes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write as _};
 
 use crate::{
     kernel::{
@@ -16,7 +16,10 @@ use crate::{
             RequestBody, Status, Stopped, StreamName,
         },
     },
-    lua::syntax::{self, Completeness},
+    lua::{
+        scan::{self, TokenKind},
+        syntax::{self, Completeness},
+    },
 };
 
 /// What is sent as one request.
@@ -54,7 +57,15 @@ impl Line {
 #[derive(Debug, Default)]
 pub struct Chunk {
     text: String,
+    /// Blocks and brackets that are open in what has been scanned.
+    depth: i64,
+    scanned: usize,
 }
+
+/// A chunk up to this length is compiled with every line, so that a mistake in it
+/// is seen at once. A longer one is compiled when its blocks are closed: to do it
+/// for every line would take a time that grows with the square of its length.
+const COMPILED_OFTEN: usize = 4096;
 
 impl Chunk {
     /// Takes a line, without its line break. Returns what is whole with it.
@@ -63,7 +74,7 @@ impl Chunk {
     /// unfinished.
     pub fn push(&mut self, line: &str) -> Option<Line> {
         if line.trim() == ".cancel" {
-            self.text.clear();
+            *self = Self::default();
             return None;
         }
         if self.text.is_empty() {
@@ -74,12 +85,13 @@ impl Chunk {
             self.text.push('\n');
         }
         self.text.push_str(line);
-        if is_whole(&self.text) { self.rest() } else { None }
+        let is_open = self.scan() && self.text.len() > COMPILED_OFTEN;
+        if !is_open && is_whole(&self.text) { self.rest() } else { None }
     }
 
     /// What has been gathered, whole or not; Lua says what is missing.
     pub fn rest(&mut self) -> Option<Line> {
-        let text = std::mem::take(&mut self.text);
+        let Self { text, .. } = std::mem::take(self);
         if text.is_empty() {
             None
         } else if is_command(&text) {
@@ -97,6 +109,29 @@ impl Chunk {
     /// Whether nothing is unfinished.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
+    }
+
+    /// Looks at what is new; whether a block, a bracket or a long string is open.
+    fn scan(&mut self) -> bool {
+        let start = self.scanned;
+        let rest = &self.text[start..];
+        for token in scan::tokens(rest.as_bytes()) {
+            let text = &rest[token.range.clone()];
+            let is_string = matches!(token.kind, TokenKind::Text | TokenKind::Comment);
+            if is_string && token.range.end == rest.len() {
+                // It may go on in the next line, and is looked at again then.
+                let is_long = text.trim_start_matches('-').starts_with('[');
+                return self.depth > 0 || (is_long && !text.ends_with(']'));
+            }
+            self.depth += match (token.kind, text) {
+                (TokenKind::Word, "function" | "do" | "if" | "repeat")
+                | (TokenKind::Sign(_), "(" | "[" | "{") => 1,
+                (TokenKind::Word, "end" | "until") | (TokenKind::Sign(_), ")" | "]" | "}") => -1,
+                _ => 0,
+            };
+            self.scanned = start + token.range.end;
+        }
+        self.depth > 0
     }
 }
 
@@ -395,14 +430,14 @@ impl Dialog {
         let mut text =
             format!("stopped: {} at {}:{}", stopped.reason, stopped.source, stopped.line);
         if let Some(message) = &stopped.message {
-            text += &format!(": {message}");
+            let _ = write!(text, ": {message}");
         }
         if !self.is_here(session) || !self.debugs {
             text += " (for another debugger)";
             return vec![Piece::lines(Tone::Stop, text)];
         }
         if !stopped.text.is_empty() {
-            text += &format!("\n{:>5}  {}", stopped.line, stopped.text);
+            let _ = write!(text, "\n{:>5}  {}", stopped.line, stopped.text);
         }
         if self.waiting.as_ref().is_some_and(|it| it.line.is_cell() && !it.in_frame) {
             self.cell = self.waiting.take().map(|waiting| waiting.id);
@@ -517,6 +552,26 @@ mod tests {
         assert_eq!(chunk.push("x ="), None);
         assert_eq!(chunk.rest(), Some(line("x =")));
         assert_eq!(chunk.rest(), None);
+    }
+
+    #[test]
+    fn long_chunks_are_gathered_too() {
+        let filler = "x = { [ [[\n]]..'(' ] = 1, f(2) } --[[ do ]] -- if\n".repeat(100);
+        let long = format!(
+            "function f()\n{filler}for i = 1, 2 do\nend\nrepeat until x\n\
+             s = [==[\n end ]]\n]==]\nif x then return '\\\n)' end\nend"
+        );
+        let mut chunk = Chunk::default();
+        let lines: Vec<_> = long.lines().collect();
+        let (last, before) = lines.split_last().unwrap();
+        for (number, line) in before.iter().enumerate() {
+            assert_eq!(chunk.push(line), None, "{number}: {line}");
+        }
+        assert_eq!(chunk.push(last), Some(line(&long)));
+        // Such as goes on without anything open.
+        let long = format!("x = 1 {}", "+ 1 ".repeat(2000));
+        assert_eq!(chunk.push(&(long.clone() + "+")), None);
+        assert_eq!(chunk.push("1"), Some(line(&(long + "+\n1"))));
     }
 
     #[test]

@@ -100,6 +100,8 @@ struct Urgent {
 }
 
 /// One client's lines and answers.
+// Independent facts, each of which has a name.
+#[allow(clippy::struct_excessive_bools)]
 struct Talk {
     client: Client,
     max_message: usize,

@@ -241,9 +241,8 @@ mod tests {
         assert_eq!(complaint, None);
         let (mut two, _) = History::open(Some(&path));
         let several = "for i = 1, 2 do\n  print('\\n')\nend";
-        for (history, entry) in
-            [(&mut one, "a"), (&mut two, several), (&mut one, "b\\n"), (&mut two, "a")]
-        {
+        for (is_first, entry) in [(true, "a"), (false, several), (true, "b\\n"), (false, "a")] {
+            let history = if is_first { &mut one } else { &mut two };
             assert_eq!(history.add(entry), None);
         }
         one.add("  ");
@@ -305,8 +304,8 @@ mod tests {
     fn a_long_history_is_shortened() {
         let (_directory, path) = place();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let lines: String = (0..=2 * MOST).map(|number| format!("{number}\n")).collect();
-        fs::write(&path, format!("{HEADER}\n{lines}")).unwrap();
+        let lines: Vec<_> = (0..=2 * MOST).map(|number| number.to_string()).collect();
+        fs::write(&path, format!("{HEADER}\n{}\n", lines.join("\n"))).unwrap();
         assert_eq!(entries(&path).len(), MOST);
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), MOST + 1);
     }

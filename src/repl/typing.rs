@@ -1,7 +1,7 @@
 //! What helps while a line is typed: whether it is whole, what could follow, and
 //! its colors.
 
-use std::{borrow::Cow, cell::Cell, ops::Range};
+use std::{borrow::Cow, cell::Cell, fmt::Write as _, ops::Range};
 
 use rustyline::{
     Context, Helper,
@@ -140,7 +140,7 @@ fn painted(line: &str, cursor: Option<usize>) -> String {
     let mut done = 0;
     for (span, paint) in spans {
         text += &line[done..span.start];
-        text += &format!("\x1b[{paint}m{}\x1b[0m", &line[span.clone()]);
+        let _ = write!(text, "\x1b[{paint}m{}\x1b[0m", &line[span.clone()]);
         done = span.end;
     }
     text + &line[done..]
