@@ -73,7 +73,8 @@ fn editor(talk: &Shared, options: &Options) -> rustyline::Result<Editor<Typing, 
     let mut editor = Editor::with_history(config, memory)?;
     editor.set_max_history_size(MOST)?;
     editor.set_helper(Some(Typing::new(std::sync::Arc::clone(talk), options.color)));
-    let mut printer = editor.create_external_printer()?;
+    // A terminal that cannot move its cursor has none; what comes is just written.
+    let Ok(mut printer) = editor.create_external_printer() else { return Ok(editor) };
     let (sender, receiver) = mpsc::channel::<String>();
     // On a thread of its own: while the line editor does not read, it waits.
     thread::Builder::new().name("llmspell-notices".to_owned()).spawn(move || {

@@ -267,6 +267,18 @@ fn color_is_used_only_where_it_is_wanted() {
 }
 
 #[test]
+fn a_terminal_that_can_do_nothing_has_a_prompt_too() {
+    let terminal = Terminal::new("", 80, 24);
+    terminal.launch("TERM=dumb LLMSPELL_HOME=$PWD/home", "repl");
+    terminal.shows(&["leaves.\n>"]);
+    terminal.line("for i = 1, 2 do");
+    terminal.line("print(i * 10) end");
+    ends(&terminal, "\n10\n20\n>");
+    terminal.press(&["C-d"]);
+    terminal.has_ended(0);
+}
+
+#[test]
 fn the_terminal_is_given_back_when_it_is_terminated() {
     let terminal = prompt("");
     terminal.text("half a li");
