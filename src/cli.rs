@@ -5,6 +5,7 @@ mod debug;
 mod kernel;
 mod logging;
 mod output;
+mod repl;
 mod run;
 mod validate;
 
@@ -37,6 +38,7 @@ Examples:
   llmspell run --dap --wait main.lua  wait for an editor on port 9556, then run
   llmspell debug main.lua             debug in this terminal
   llmspell exec '1 + 1'               evaluate an expression
+  llmspell repl                       type Lua, and look at what it does
   llmspell dap                        be the debug adapter that an editor starts
   llmspell validate                   check the configuration")]
 struct Arguments {
@@ -91,6 +93,8 @@ enum Command {
     Run(run::RunArguments),
     /// Run Lua given as text, and print the values of an expression
     Exec(run::ExecArguments),
+    /// Type Lua at a prompt, here or on a running kernel
+    Repl(repl::ReplArguments),
     /// Debug a Lua script in this terminal
     Debug(debug::DebugArguments),
     /// Be a debug adapter: speak DAP on standard input and output
@@ -164,6 +168,7 @@ fn perform(
     match command {
         Command::Run(arguments) => run::run(arguments, &loaded.config, color),
         Command::Exec(arguments) => run::exec(arguments, &loaded.config, color),
+        Command::Repl(arguments) => repl::repl(arguments, &loaded.config, when),
         Command::Debug(arguments) => {
             debug::debug(arguments, &loaded.config, when.on_stdout(), color)
         }

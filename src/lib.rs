@@ -10,5 +10,6 @@ pub mod debug;
 pub mod kernel;
 mod lua;
 pub mod protocols;
+pub mod repl;
 pub mod session;
 pub mod tui;

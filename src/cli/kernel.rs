@@ -7,6 +7,8 @@ mod watch;
 
 use std::process::ExitCode;
 
+pub(super) use self::served::live_options;
+
 use clap::{Args, Subcommand};
 
 use crate::config::{FlagSetting, Loaded};

@@ -128,7 +128,7 @@ pub(super) fn exec(
 }
 
 /// The DAP endpoints of a session; `--dap` and `Debug.enableDAP` open them.
-type Servers = Arc<Mutex<Vec<Server>>>;
+pub(super) type Servers = Arc<Mutex<Vec<Server>>>;
 
 fn execute(
     limits: &Limits,
@@ -188,7 +188,7 @@ fn execute(
 }
 
 /// Lets debuggers read their last events.
-fn say_goodbye(servers: &Servers) -> anyhow::Result<()> {
+pub(super) fn say_goodbye(servers: &Servers) -> anyhow::Result<()> {
     let servers = std::mem::take(&mut *servers.lock().unwrap_or_else(PoisonError::into_inner));
     for server in servers {
         session::runtime()?.block_on(server.finish(FAREWELL));
@@ -197,7 +197,7 @@ fn say_goodbye(servers: &Servers) -> anyhow::Result<()> {
 }
 
 /// What opens a DAP endpoint and says where.
-fn dap_opener(servers: &Servers, end_with_client: bool) -> EnableDap {
+pub(super) fn dap_opener(servers: &Servers, end_with_client: bool) -> EnableDap {
     let servers = Arc::clone(servers);
     Arc::new(move |control, port| {
         let mut servers = servers.lock().unwrap_or_else(PoisonError::into_inner);

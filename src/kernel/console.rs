@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// What `.help` says.
-const HELP: &str = "\
+pub(super) const HELP: &str = "\
 .help                       this text
 .load FILE                  run a file in the session
 .time CODE                  run a cell and say how long it took

@@ -6,14 +6,20 @@
 //! a program that has stopped for this client answers nothing, and the next line
 //! is meant for the place where it stands. Nothing here waits or writes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write as _};
 
 use crate::{
-    kernel::message::{
-        Execute, Executed, Message, Publication, PublicationBody, Reply, ReplyBody, RequestBody,
-        Status, Stopped, StreamName,
+    kernel::{
+        console,
+        message::{
+            Execute, Executed, Message, Publication, PublicationBody, Reply, ReplyBody,
+            RequestBody, Status, Stopped, StreamName,
+        },
     },
-    lua::syntax::{self, Completeness},
+    lua::{
+        scan::{self, TokenKind},
+        syntax::{self, Completeness},
+    },
 };
 
 /// What is sent as one request.
@@ -51,7 +57,15 @@ impl Line {
 #[derive(Debug, Default)]
 pub struct Chunk {
     text: String,
+    /// Blocks and brackets that are open in what has been scanned.
+    depth: i64,
+    scanned: usize,
 }
+
+/// A chunk up to this length is compiled with every line, so that a mistake in it
+/// is seen at once. A longer one is compiled when its blocks are closed: to do it
+/// for every line would take a time that grows with the square of its length.
+const COMPILED_OFTEN: usize = 4096;
 
 impl Chunk {
     /// Takes a line, without its line break. Returns what is whole with it.
@@ -60,7 +74,7 @@ impl Chunk {
     /// unfinished.
     pub fn push(&mut self, line: &str) -> Option<Line> {
         if line.trim() == ".cancel" {
-            self.text.clear();
+            *self = Self::default();
             return None;
         }
         if self.text.is_empty() {
@@ -71,12 +85,13 @@ impl Chunk {
             self.text.push('\n');
         }
         self.text.push_str(line);
-        if is_whole(&self.text) { self.rest() } else { None }
+        let is_open = self.scan() && self.text.len() > COMPILED_OFTEN;
+        if !is_open && is_whole(&self.text) { self.rest() } else { None }
     }
 
     /// What has been gathered, whole or not; Lua says what is missing.
     pub fn rest(&mut self) -> Option<Line> {
-        let text = std::mem::take(&mut self.text);
+        let Self { text, .. } = std::mem::take(self);
         if text.is_empty() {
             None
         } else if is_command(&text) {
@@ -94,6 +109,29 @@ impl Chunk {
     /// Whether nothing is unfinished.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
+    }
+
+    /// Looks at what is new; whether a block, a bracket or a long string is open.
+    fn scan(&mut self) -> bool {
+        let start = self.scanned;
+        let rest = &self.text[start..];
+        for token in scan::tokens(rest.as_bytes()) {
+            let text = &rest[token.range.clone()];
+            let is_string = matches!(token.kind, TokenKind::Text | TokenKind::Comment);
+            if is_string && token.range.end == rest.len() {
+                // It may go on in the next line, and is looked at again then.
+                let is_long = text.trim_start_matches('-').starts_with('[');
+                return self.depth > 0 || (is_long && !text.ends_with(']'));
+            }
+            self.depth += match (token.kind, text) {
+                (TokenKind::Word, "function" | "do" | "if" | "repeat")
+                | (TokenKind::Sign(_), "(" | "[" | "{") => 1,
+                (TokenKind::Word, "end" | "until") | (TokenKind::Sign(_), ")" | "]" | "}") => -1,
+                _ => 0,
+            };
+            self.scanned = start + token.range.end;
+        }
+        self.depth > 0
     }
 }
 
@@ -114,6 +152,15 @@ pub fn is_whole(text: &str) -> bool {
         return true;
     };
     syntax::completeness(lua) != Completeness::Incomplete
+}
+
+/// The names of all dot-commands.
+pub fn command_names() -> impl Iterator<Item = &'static str> {
+    let names = console::HELP.lines().filter(|line| line.starts_with('.'));
+    let words = names.flat_map(str::split_whitespace).map(|word| word.trim_end_matches(','));
+    let mut last = "";
+    // `.session` has several lines.
+    words.filter(move |word| is_command(word) && *word != std::mem::replace(&mut last, word))
 }
 
 /// What a piece of text is, for those who color or part it.
@@ -383,14 +430,14 @@ impl Dialog {
         let mut text =
             format!("stopped: {} at {}:{}", stopped.reason, stopped.source, stopped.line);
         if let Some(message) = &stopped.message {
-            text += &format!(": {message}");
+            let _ = write!(text, ": {message}");
         }
         if !self.is_here(session) || !self.debugs {
             text += " (for another debugger)";
             return vec![Piece::lines(Tone::Stop, text)];
         }
         if !stopped.text.is_empty() {
-            text += &format!("\n{:>5}  {}", stopped.line, stopped.text);
+            let _ = write!(text, "\n{:>5}  {}", stopped.line, stopped.text);
         }
         if self.waiting.as_ref().is_some_and(|it| it.line.is_cell() && !it.in_frame) {
             self.cell = self.waiting.take().map(|waiting| waiting.id);
@@ -441,152 +488,4 @@ impl Layout {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(text: &str) -> Line {
-        if is_command(text) { Line::Command(text.into()) } else { Line::Lua(text.into()) }
-    }
-
-    fn reply(id: &str, body: ReplyBody) -> Message {
-        Message::Reply(Reply { parent_id: id.into(), session: Some("main".into()), body })
-    }
-
-    fn ok(id: &str) -> Message {
-        let text = String::new();
-        reply(id, ReplyBody::CommandReply { text })
-    }
-
-    fn over(id: &str) -> Message {
-        reply(
-            id,
-            ReplyBody::ExecuteReply(Executed {
-                status: Status::Ok,
-                execution_count: 1,
-                values: vec!["1".into()],
-                error: None,
-                traceback: None,
-                exit_code: None,
-                duration_ms: 0.0,
-            }),
-        )
-    }
-
-    fn told(body: PublicationBody) -> Message {
-        let session = Some("main".to_owned());
-        Message::Publication(Publication { parent_id: None, session, body })
-    }
-
-    fn stopped() -> Message {
-        told(PublicationBody::Stopped(Stopped {
-            reason: "step".into(),
-            source: "f.lua".into(),
-            line: 3,
-            text: "return m".into(),
-            ..Stopped::default()
-        }))
-    }
-
-    #[test]
-    fn lines_are_gathered_until_they_are_whole() {
-        let mut chunk = Chunk::default();
-        assert_eq!(chunk.push("  "), None);
-        assert_eq!(chunk.push("x = 1"), Some(line("x = 1")));
-        assert_eq!(chunk.push("function f()"), None);
-        assert_eq!(chunk.push(""), None, "an empty line ends nothing");
-        assert_eq!(chunk.push("  return g"), None);
-        assert_eq!(chunk.push("  .x"), None, "it is Lua here");
-        assert_eq!(chunk.push(".cancel"), None);
-        assert!(chunk.is_empty());
-        assert_eq!(chunk.push(" .help "), Some(line(".help")));
-        assert_eq!(chunk.push(".5 + 1"), Some(Line::Lua(".5 + 1".into())));
-        assert_eq!(chunk.push(".time for i = 1, 2 do"), None);
-        assert_eq!(chunk.push("end"), Some(line(".time for i = 1, 2 do\nend")));
-        assert_eq!(chunk.push("x ="), None);
-        assert_eq!(chunk.rest(), Some(line("x =")));
-        assert_eq!(chunk.rest(), None);
-    }
-
-    #[test]
-    fn the_next_line_waits_for_the_answer() {
-        let mut dialog = Dialog::default();
-        dialog.sent("1", line("f()"));
-        assert!(!dialog.is_ready());
-        assert_eq!(dialog.take(over("0")).len(), 1, "it is shown, whoever asked");
-        assert!(!dialog.is_ready());
-        assert_eq!(dialog.take(over("1")), [Piece::lines(Tone::Value, "1")]);
-        assert!(dialog.is_ready() && dialog.is_idle());
-    }
-
-    #[test]
-    fn a_stop_lets_the_next_line_go_to_where_it_stands() {
-        let mut dialog = Dialog::default();
-        dialog.sent("1", line(".break f"));
-        dialog.take(ok("1"));
-        dialog.sent("2", line("f()"));
-        let pieces = dialog.take(stopped());
-        assert_eq!(pieces[0].text, "stopped: step at f.lua:3\n    3  return m\n");
-        assert!(dialog.is_ready() && !dialog.is_idle());
-        assert!(matches!(
-            dialog.request(&line("m")),
-            RequestBody::ExecuteRequest(Execute { in_frame: true, .. })
-        ));
-        dialog.sent("3", line(".next"));
-        dialog.take(ok("3"));
-        assert!(!dialog.is_ready(), "it goes on, though nothing has said so yet");
-        dialog.take(told(PublicationBody::Resumed {}));
-        dialog.take(stopped());
-        assert!(dialog.is_ready());
-        // The stop of a step may also come before the step's own answer.
-        dialog.sent("3", line(".step"));
-        dialog.take(told(PublicationBody::Resumed {}));
-        dialog.take(stopped());
-        assert!(!dialog.is_ready());
-        dialog.take(ok("3"));
-        assert!(dialog.is_ready());
-        dialog.sent("4", line(".continue"));
-        dialog.take(told(PublicationBody::Resumed {}));
-        dialog.take(ok("4"));
-        assert!(!dialog.is_ready(), "the cell goes on");
-        dialog.take(over("2"));
-        assert!(dialog.is_idle());
-    }
-
-    #[test]
-    fn stops_for_others_keep_lines_waiting() {
-        let mut dialog = Dialog::default();
-        dialog.sent("1", line(".debug on"));
-        dialog.take(reply("1", ReplyBody::ErrorReply { message: "no".into() }));
-        assert!(dialog.has_failed());
-        dialog.sent("2", line("f()"));
-        assert!(dialog.take(stopped())[0].text.ends_with("(for another debugger)\n"));
-        assert!(!dialog.is_ready() && dialog.stop().is_none());
-    }
-
-    #[test]
-    fn another_session_does_not_wait_for_the_one_left() {
-        let mut dialog = Dialog::default();
-        dialog.sent("1", line(".debug on"));
-        dialog.take(ok("1"));
-        dialog.sent("2", line("f()"));
-        dialog.take(stopped());
-        dialog.sent("3", line(".session new b"));
-        let body = ReplyBody::CommandReply { text: "using 'b'\n".into() };
-        let session = Some("b".to_owned());
-        dialog.take(Message::Reply(Reply { parent_id: "3".into(), session, body }));
-        assert!(dialog.is_idle() && dialog.stop().is_none());
-        assert_eq!(dialog.session(), Some("b"));
-    }
-
-    #[test]
-    fn lines_begin_where_lines_begin() {
-        let mut layout = Layout::default();
-        let raw = |text: &str| Piece { tone: Tone::Output, text: text.into() };
-        assert_eq!(layout.before(&raw("a")), "");
-        assert_eq!(layout.before(&raw("b")), "");
-        assert_eq!(layout.before(&Piece::lines(Tone::Answer, "")), "");
-        assert_eq!(layout.before(&Piece::lines(Tone::Value, "1")), "\n");
-        assert_eq!(layout.before(&Piece::lines(Tone::Value, "2")), "");
-        assert_eq!(layout.finish_line(), "");
-    }
-}
+mod tests;

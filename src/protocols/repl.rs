@@ -100,6 +100,8 @@ struct Urgent {
 }
 
 /// One client's lines and answers.
+// Independent facts, each of which has a name.
+#[allow(clippy::struct_excessive_bools)]
 struct Talk {
     client: Client,
     max_message: usize,
@@ -343,7 +345,11 @@ impl Talk {
         let expected = self.client.kernel().token();
         match given {
             _ if expected.is_none() => {}
-            Some(given) if expected.is_some_and(|token| token.is(given)) => self.is_known = true,
+            Some(given) if expected.is_some_and(|token| token.is(given)) => {
+                self.is_known = true;
+                // What was said before was not for it.
+                while self.client.try_next().is_some() {}
+            }
             Some(_) => self.refuse("this is not the kernel's token"),
             None => self.refuse("the kernel wants its token: the first line must be .token TOKEN"),
         }

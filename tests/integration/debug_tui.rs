@@ -1,152 +1,31 @@
-//! The terminal debugger, in a real terminal: tmux, with a server and a shell for
-//! each test. What is on its screen is asked for until it is what is expected, or
-//! the test's patience ends.
+//! The terminal debugger, in a real terminal.
 
-use std::{
-    fs,
-    process::{Command, Output},
-    sync::atomic::{AtomicU32, Ordering},
-    thread,
-    time::{Duration, Instant},
+use crate::{
+    lab::{Lab, finish, llmspell},
+    terminal::Terminal,
 };
 
-use crate::lab::{Lab, PATIENCE, finish, llmspell};
+/// What these tests do with a terminal.
+trait Debugger {
+    /// Starts the debugger with these words before the script, and waits for its
+    /// first stop.
+    fn start(&self, environment: &str, options: &str);
 
-/// How often the screen is asked for.
-const AGAIN: Duration = Duration::from_millis(20);
-
-/// A shell in a terminal of its own.
-struct Terminal {
-    lab: Lab,
-    socket: String,
+    /// Leaves a script that has not ended.
+    fn quit(&self);
 }
 
-impl Terminal {
-    /// A terminal of this size; the script will be `main.lua`.
-    fn new(script: &str, columns: u32, rows: u32) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let lab = Lab::new();
-        lab.write("main.lua", script);
-        let socket = format!("llmspell-{}-{number}", std::process::id());
-        let terminal = Self { lab, socket };
-        let version = Command::new("tmux").arg("-V").output();
-        assert!(version.is_ok(), "these tests need tmux: install the Debian package 'tmux'");
-        let (columns, rows) = (columns.to_string(), rows.to_string());
-        let size = ["-x", columns.as_str(), "-y", rows.as_str()];
-        let shell = "exec bash --norc --noprofile";
-        terminal.tmux(&[&["new-session", "-d"], size.as_slice(), &[shell]].concat());
-        terminal.tmux(&["set-option", "-g", "window-size", "manual"]);
-        terminal.line("PS1='ready> '; clear");
-        terminal.wait_for("the prompt", |screen| screen.trim() == "ready>");
-        terminal
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new("tmux");
-        for name in ["TMUX", "NO_COLOR", "RUST_LOG", "LUA_PATH", "LUA_PATH_5_4", "LUA_INIT"] {
-            command.env_remove(name);
-        }
-        command.env("LC_ALL", "C.UTF-8").current_dir(self.lab.path());
-        command.args(["-u", "-L", &self.socket, "-f", "/dev/null"]).args(arguments);
-        let output = command.output().expect("tmux starts");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "tmux {arguments:?}: {said}");
-        output
-    }
-
-    /// Presses keys, by tmux's names of them.
-    fn press(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    /// Types text.
-    fn text(&self, text: &str) {
-        self.tmux(&["send-keys", "-l", text]);
-    }
-
-    /// Types a line.
-    fn line(&self, text: &str) {
-        self.text(text);
-        self.press(&["Enter"]);
-    }
-
-    fn screen(&self) -> String {
-        String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p"]).stdout).into_owned()
-    }
-
-    /// The screen with its escape sequences.
-    fn painted(&self) -> String {
-        String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p", "-e"]).stdout).into_owned()
-    }
-
-    fn wait_for(&self, what: &str, is_there: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let screen = self.screen();
-            if is_there(&screen) {
-                return screen;
-            }
-            assert!(Instant::now() < deadline, "{what} does not come:\n{screen}");
-            thread::sleep(AGAIN);
-        }
-    }
-
-    /// Waits until all of these are on the screen.
-    fn shows(&self, texts: &[&str]) -> String {
-        self.wait_for(&format!("{texts:?}"), |screen| texts.iter().all(|it| screen.contains(it)))
-    }
-
-    /// Starts the debugger with these words before the script, and waits for its
-    /// first stop. Afterwards the shell says how it has ended.
+impl Debugger for Terminal {
     fn start(&self, environment: &str, options: &str) {
-        self.line("stty -a > before");
-        let binary = env!("CARGO_BIN_EXE_llmspell");
-        self.line(&format!(
-            "clear; {environment} '{binary}' {options} debug main.lua; echo code=$?"
-        ));
+        self.launch(environment, &format!("{options} debug main.lua"));
         self.shows(&["STOPPED", "entry"]);
     }
 
-    /// The process id of the debugger.
-    fn debugger(&self) -> String {
-        let output = self.tmux(&["display-message", "-p", "#{pane_pid}"]);
-        let shell = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
-        children.split_whitespace().next().expect("the debugger runs").to_owned()
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.debugger()]).status();
-        assert!(status.unwrap().success());
-    }
-
-    /// The debugger has ended so, and the terminal is as it was before.
-    fn has_ended(&self, code: i64) -> String {
-        let screen = self.shows(&[&format!("code={code}\n")]);
-        let alternate = self.tmux(&["display-message", "-p", "#{alternate_on} #{cursor_flag}"]);
-        assert_eq!(String::from_utf8_lossy(&alternate.stdout).trim(), "0 1", "{screen}");
-        self.line("stty -a > after; clear; echo com''pared");
-        self.shows(&["compared\n"]);
-        let read = |name: &str| fs::read_to_string(self.lab.path().join(name)).unwrap();
-        assert_eq!(read("before"), read("after"));
-        screen
-    }
-
-    /// Leaves a script that has not ended.
     fn quit(&self) {
         self.press(&["q"]);
         self.shows(&["Quit?"]);
         self.press(&["y"]);
         self.has_ended(143);
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let mut command = Command::new("tmux");
-        // It may never have started.
-        let _ = command.args(["-L", &self.socket, "kill-server"]).output();
     }
 }
 

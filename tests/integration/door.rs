@@ -4,7 +4,6 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpStream},
-    process::Command,
     thread,
 };
 
@@ -14,7 +13,7 @@ use crate::{
     dap_client::DapClient,
     dice::Dice,
     kernel_process::{DEADLINE, KernelProcess, exchange},
-    lab::{Lab, llmspell, signal},
+    lab::{Lab, llmspell},
 };
 
 fn kernel(options: &[&str]) -> KernelProcess {
@@ -199,28 +198,6 @@ fn ten_thousand_malformed_openings_of_each_protocol() {
     settles(|| kernel.json("/clients").as_array().unwrap().len() <= 1);
     let grown = kernel.resident().saturating_sub(memory);
     assert!(grown < 64 * 1024, "{grown} KiB more");
-}
-
-#[test]
-fn clients_that_die_leave_the_others_alone() {
-    let kernel = kernel(&["--dap", "--repl"]);
-    for round in 0..20 {
-        let address = &kernel.endpoints["repl"];
-        let (host, port) = address.rsplit_once(':').unwrap();
-        let mut command = Command::new("bash");
-        let script = format!(
-            "exec 3<>/dev/tcp/{host}/{port}; echo 'n = (n or 0) + 1; while true do end' >&3; \
-             echo begun; exec sleep 1000"
-        );
-        command.args(["-c", &script]).stdout(std::process::Stdio::piped());
-        let mut client = command.spawn().unwrap();
-        client.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
-        settles(|| kernel.lines(".sessions\n").contains("running"));
-        signal(&client, "KILL");
-        client.wait().unwrap();
-        // What it has closed could also be the end of what it wants to say.
-        assert_eq!(kernel.lines(".interrupt\nprint('after')\n"), "after\n", "round {round}");
-    }
 }
 
 #[test]

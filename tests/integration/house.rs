@@ -38,6 +38,7 @@ const UNSAFE: &[&str] = &[
     "src/kernel/signals.rs",
     "src/lua/layout.rs",
     "src/lua/raw.rs",
+    "src/repl/terminal.rs",
     "src/tui/terminal.rs",
 ];
 

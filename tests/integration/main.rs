@@ -22,6 +22,7 @@ mod dice;
 #[path = "../support/kernel_process.rs"]
 mod kernel_process;
 mod lab;
+mod terminal;
 
 mod house;
 
@@ -49,4 +50,5 @@ mod door;
 mod http;
 mod kernel_messages;
 mod line_repl;
+mod repl;
 mod session;

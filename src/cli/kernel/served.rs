@@ -62,7 +62,7 @@ impl LiveConfig {
 }
 
 /// What a running kernel takes over.
-pub(super) fn live_options(config: &Config) -> LiveOptions {
+pub(in crate::cli) fn live_options(config: &Config) -> LiveOptions {
     let profiles = config.resources.profiles.iter();
     LiveOptions {
         max_clients: config.kernel.max_clients,
