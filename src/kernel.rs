@@ -354,7 +354,7 @@ impl Kernel {
             if is_idle && since >= patience {
                 return;
             }
-            let left = if is_idle { patience - since } else { patience };
+            let left = if is_idle { patience.saturating_sub(since) } else { patience };
             // Woken early when something changes.
             let _ = timeout(left, active.changed()).await;
         }
@@ -552,6 +552,7 @@ impl Inner {
         self.answer(&job.client, &job.msg_id, job.origin.session.clone(), body);
     }
 
+    #[allow(clippy::unused_self)] // It is the kernel that answers.
     fn answer(
         &self,
         client: &ClientState,

@@ -63,7 +63,7 @@ pub(super) fn command(
     client: &Arc<ClientState>,
     session: &Arc<KernelSession>,
     msg_id: &str,
-    origin: Origin,
+    origin: &Origin,
     line: &str,
 ) -> Result<(), String> {
     let line = line.trim();

@@ -101,7 +101,7 @@ impl Inner {
             }
             RequestBody::CommandRequest { line } => {
                 let session = self.session(session)?;
-                console::command(self, client, &session, msg_id, origin, &line)?;
+                console::command(self, client, &session, msg_id, &origin, &line)?;
             }
             RequestBody::InterruptRequest {} => {
                 self.session(session)?.interrupt();

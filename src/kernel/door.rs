@@ -35,7 +35,7 @@ use crate::kernel::{Client, Kernel, clients::Protocol, metrics::Traffic};
 /// How many ports in a row the door has.
 pub const PORTS: u16 = 5;
 /// How long a client may say nothing at all.
-const SILENCE: Duration = Duration::from_secs(300);
+const SILENCE: Duration = Duration::from_mins(5);
 /// How long it may take to say what it speaks, once it has begun.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a client that is turned away has to read why.
@@ -298,7 +298,7 @@ impl Hall {
 fn prepare(tcp: &TcpStream) {
     // Nagle's algorithm would add 40 ms to each step.
     let keepalive = socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
+        .with_time(Duration::from_mins(1))
         .with_interval(Duration::from_secs(15))
         .with_retries(4);
     let prepared = tcp
@@ -314,6 +314,8 @@ fn prepare(tcp: &TcpStream) {
 /// Reading does not tell after the other side has closed its half: a client that
 /// waits for its last answers and one that was killed look the same, until a
 /// probe finds that nobody is there.
+// Deprecated for types that do not own their descriptor; this one does.
+#[allow(deprecated)]
 fn vanished(tcp: &TcpStream) -> impl Future<Output = ()> + Send + 'static {
     let watched = tcp
         .as_fd()
@@ -327,7 +329,7 @@ fn vanished(tcp: &TcpStream) -> impl Future<Output = ()> + Send + 'static {
             }
             Err(error) => {
                 tracing::debug!(%error, "a connection is not watched");
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

@@ -331,7 +331,7 @@ impl KernelSession {
                 let text = lock(&self.streams)[stream_index(output.category)].push(&output.bytes);
                 self.stream(output.category, text);
             }
-            Event::Stopped(reason) => self.stopped(reason),
+            Event::Stopped(reason) => self.stopped(&reason),
             Event::Resumed => {
                 self.frame.store(0, Ordering::SeqCst);
                 self.end_stop_span();
@@ -341,9 +341,9 @@ impl KernelSession {
         }
     }
 
-    fn stopped(self: &Arc<Self>, reason: StopReason) {
+    fn stopped(self: &Arc<Self>, reason: &StopReason) {
         self.frame.store(0, Ordering::SeqCst);
-        let words = words_of(&reason);
+        let words = words_of(reason);
         self.with_kernel(|kernel| {
             let mut running = lock(&self.running);
             let Some(running) = &mut *running else { return };

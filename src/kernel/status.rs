@@ -14,6 +14,7 @@ use crate::{
         clients::Protocol,
         events::EventQuery,
         message::KernelInfo,
+        metrics::OperationFigures,
         time::{rfc3339, spoken},
     },
     session,
@@ -136,7 +137,8 @@ impl Inner {
 
     /// The whole state: status, figures, events and traces.
     pub(super) fn state(&self) -> Value {
-        let operations: Vec<_> = self.metrics.operations().iter().map(|it| it.to_json()).collect();
+        let operations: Vec<_> =
+            self.metrics.operations().iter().map(OperationFigures::to_json).collect();
         let traces = self.traces.all();
         let trees: Vec<_> = traces.iter().filter_map(|it| self.traces.tree(&it.msg_id)).collect();
         let mut state = self.status();

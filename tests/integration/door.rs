@@ -199,21 +199,3 @@ fn ten_thousand_malformed_openings_of_each_protocol() {
     let grown = kernel.resident().saturating_sub(memory);
     assert!(grown < 64 * 1024, "{grown} KiB more");
 }
-
-#[test]
-fn a_client_that_resets_its_connection_takes_its_cell_along() {
-    let kernel = kernel(&["--repl"]);
-    for half_closes in [false, true] {
-        let mut stream = kernel.connect("repl");
-        stream.write_all(b"print('on')\nwhile true do end\n").unwrap();
-        stream.read_exact(&mut [0; 3]).unwrap();
-        settles(|| kernel.lines(".sessions\n").contains("running"));
-        if half_closes {
-            stream.shutdown(Shutdown::Write).unwrap();
-        }
-        // Closing sends a reset.
-        socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
-        drop(stream);
-        assert_eq!(kernel.lines("print('after')\n"), "after\n");
-    }
-}

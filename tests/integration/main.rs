@@ -48,6 +48,7 @@ mod debug_tui;
 mod docs;
 mod door;
 mod http;
+mod kernel;
 mod kernel_messages;
 mod line_repl;
 mod repl;

@@ -23,8 +23,9 @@ pub(crate) struct KernelProcess {
     pub(crate) id: String,
     pub(crate) home: PathBuf,
     stdout: BufReader<ChildStdout>,
-    /// Gone with the test.
-    _directory: Option<TempDir>,
+    /// Gone with the test; nobody reads it.
+    #[allow(dead_code)]
+    directory: Option<TempDir>,
 }
 
 impl KernelProcess {
@@ -33,7 +34,7 @@ impl KernelProcess {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let home = directory.path().canonicalize().expect("it has a path");
         let mut kernel = Self::start_in(command, &home, options);
-        kernel._directory = Some(directory);
+        kernel.directory = Some(directory);
         kernel
     }
 
@@ -57,7 +58,7 @@ impl KernelProcess {
                 endpoints.insert(protocol.to_owned(), address.to_owned());
             }
         }
-        Self { child, endpoints, id, home: home.to_owned(), stdout, _directory: None }
+        Self { child, endpoints, id, home: home.to_owned(), stdout, directory: None }
     }
 
     /// A connection to the port of a protocol.

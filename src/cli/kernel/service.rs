@@ -28,6 +28,7 @@ use crate::{
         daemon,
         door::{Door, DoorOptions, PORTS},
         log_file::LogFile,
+        metrics::OperationFigures,
         places::Places,
         ports,
         process::Usage,
@@ -112,7 +113,7 @@ impl Service {
             None => places.connection_file(self.kernel.id())?,
         };
         let on = endpoints(config, &self.door).into_iter().filter(|endpoint| endpoint.enabled);
-        let port = |endpoint: &Endpoint| Some(endpoint.address.rsplit_once(':')?.1.parse().ok()?);
+        let port = |endpoint: &Endpoint| endpoint.address.rsplit_once(':')?.1.parse().ok();
         let connection = Connection {
             id: self.kernel.id().to_owned(),
             pid: std::process::id(),
@@ -135,10 +136,10 @@ impl Service {
         let mut lines = String::new();
         for endpoint in endpoints(&self.loaded.config, &self.door) {
             if endpoint.enabled {
-                lines += &format!("{}: listening on {}\n", endpoint.protocol, endpoint.address);
+                lines.extend([endpoint.protocol, ": listening on ", &endpoint.address, "\n"]);
             }
         }
-        lines += &format!("{}{}\n", daemon::READY, self.kernel.id());
+        lines.extend([daemon::READY, self.kernel.id(), "\n"]);
         let mut stdout = io::stdout().lock();
         // Whoever started it need not listen.
         let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
@@ -246,7 +247,7 @@ impl Service {
     fn log_statistics(&self) {
         let usage = Usage::now().ok();
         let operations: Vec<_> =
-            self.kernel.metrics().operations().iter().map(|it| it.to_json()).collect();
+            self.kernel.metrics().operations().iter().map(OperationFigures::to_json).collect();
         let statistics = json!({
             "health": self.kernel.health(),
             "resident_bytes": usage.map(|usage| usage.resident_bytes),
