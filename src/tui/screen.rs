@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn wide_characters_are_whole() {
-        check(&["abcd"], &["日d"], "^[1;1H^[0m日^[1;3Hd^[1;4H ");
+        check(&["abcd"], &["日d"], "^[1;1H^[0m日^[1;3Hd ");
         check(&["日本"], &["日x"], "^[1;3H^[0mx ");
         let mut screen = picture(&["日本"]);
         let area = Area { x: 1, y: 0, width: 2, height: 1 };
