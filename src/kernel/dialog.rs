@@ -116,7 +116,8 @@ impl Chunk {
         let start = self.scanned;
         let rest = &self.text[start..];
         for token in scan::tokens(rest.as_bytes()) {
-            let text = &rest[token.range.clone()];
+            // A character beyond ASCII is no sign of Lua, and may come in pieces.
+            let text = rest.get(token.range.clone()).unwrap_or_default();
             let is_string = matches!(token.kind, TokenKind::Text | TokenKind::Comment);
             if is_string && token.range.end == rest.len() {
                 // It may go on in the next line, and is looked at again then.

@@ -124,7 +124,7 @@ fn two_hundred_at_once_and_no_more_than_the_limit() {
     let held: Vec<_> = (0..200)
         .map(|number| {
             let mut stream = kernel.connect("repl");
-            stream.write_all(format!("print({number})\n").as_bytes()).unwrap();
+            stream.write_all(format!(".stay\nprint({number})\n").as_bytes()).unwrap();
             stream
         })
         .collect();

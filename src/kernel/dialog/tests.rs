@@ -167,3 +167,11 @@ fn lines_begin_where_lines_begin() {
     assert_eq!(layout.before(&Piece::lines(Tone::Value, "2")), "");
     assert_eq!(layout.finish_line(), "");
 }
+
+#[test]
+fn characters_beyond_ascii_are_taken_anywhere() {
+    for line in ["Ź+", "local ƣx = {1}", "陲l", "i?ۀ", "x = 'é'"] {
+        // Whether it is Lua is Lua's business.
+        let _ = super::Chunk::default().push(line);
+    }
+}
