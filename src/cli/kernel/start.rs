@@ -223,7 +223,7 @@ fn claim(config: &Config, places: &Places, id: &str) -> anyhow::Result<PidFile> 
     PidFile::claim(&path).map_err(|claim| match claim {
         Claim::Held { pid: Some(pid), .. } => anyhow!(
             "a kernel '{id}' runs already (process {pid}): choose another --id, or stop that \
-             one with 'llmspell kernel stop --id {id}'"
+             one with 'kill {pid}'"
         ),
         other => other.into(),
     })
